@@ -1,0 +1,36 @@
+-- Users, each with its roles and profiles as they stood. A user that is to be deleted keeps showing the roles
+-- it had when no active one is left: the standard wants at least one.
+-- events: user
+-- parts: role.user userProfile.user
+select w.tenant, w.sourced_id, w.since, w.sequence, w.status, w.date_last_modified, w.digest,
+       r."enabledUser", r.username, array(select i.type || ':' || i.identifier from unnest(r."userIds") i),
+       r."givenName", r."familyName", r."middleName", r.identifier, r.email, r.sms, r.phone,
+       sourced_ids(r.agents), r.grades, r."userMasterIdentifier",
+       r."preferredFirstName", r."preferredMiddleName", r."preferredLastName",
+       (r."primaryOrg")."sourcedId", r.pronouns,
+       coalesce(role.active, role.known), coalesce(role.active_orgs, role.known_orgs),
+       document(w.sourced_id, w.status, w.date_last_modified,
+                '"roles":[' || coalesce(role.active_docs, role.known_docs, '') || '],'
+                || coalesce('"userProfiles":[' || profile.docs || '],', ''), w.record) as doc
+  from wholes w,
+       json_to_record(w.record) as r(
+         "enabledUser" boolean, username text, "userIds" user_id[], "givenName" text, "familyName" text, "middleName" text,
+         identifier text, email text, sms text, phone text, agents guid_ref[], grades text[], "userMasterIdentifier" text,
+         "preferredFirstName" text, "preferredMiddleName" text, "preferredLastName" text, "primaryOrg" guid_ref, pronouns text),
+       lateral (
+         select array_agg(distinct p.role) filter (where p.status = 'active') as active,
+                array_agg(distinct p.role) as known,
+                array_agg(distinct p.org_sourced_id) filter (where p.status = 'active') as active_orgs,
+                array_agg(distinct p.org_sourced_id) as known_orgs,
+                string_agg(p.doc, ',' order by p.role_type, p.sourced_id) filter (where p.status = 'active') as active_docs,
+                string_agg(p.doc, ',' order by p.role_type, p.sourced_id) as known_docs
+           from (select * from roles union all select * from roles_history) p
+          where p.tenant = w.tenant and p.user_sourced_id = w.sourced_id
+            and p.since <= w.since and (p.until is null or p.until > w.since)
+       ) role,
+       lateral (
+         select string_agg(p.doc, ',' order by p.sourced_id) as docs
+           from (select * from user_profiles union all select * from user_profiles_history) p
+          where p.tenant = w.tenant and p.user_sourced_id = w.sourced_id and p.status = 'active'
+            and p.since <= w.since and (p.until is null or p.until > w.since)
+       ) profile
