@@ -1,1 +1,14 @@
+//! RosterHub: a school-roster hub over one event log. See docs/architecture.md.
+
+pub mod auth;
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod csv;
+pub mod db;
+pub mod log;
+pub mod projection;
+pub mod query;
+pub mod rest;
 pub mod roster;
+pub mod sample;

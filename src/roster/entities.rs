@@ -3,14 +3,10 @@
 //! `required()` holds for CSV and JSON, `csv_required()` and `json_required()` for one of them (model §6). Adding
 //! resources or gradebook records means adding tables here, a read model and a projection.
 
-use super::field::{
-    Field, date, flag, guid, guid_ref, guid_refs, list, text, token, user_ids, year,
-};
+use super::field::{Field, date, flag, guid, guid_ref, guid_refs, list, text, token, user_ids, year};
 use super::record::{Metadata, Record, check, record};
 use super::value::{Date, FieldValue, Flag, Ref, Refs, Text, TextList, UserId};
-use super::vocabulary::{
-    CLASS_TYPE, ENROLLMENT_ROLE, ORG_TYPE, ROLE_TYPE, SESSION_TYPE, SEX, USER_ROLE,
-};
+use super::vocabulary::{CLASS_TYPE, ENROLLMENT_ROLE, ORG_TYPE, ROLE_TYPE, SESSION_TYPE, SEX, USER_ROLE};
 use super::{Code, Entity, EntityType, Fault};
 
 record! {

@@ -143,16 +143,8 @@ codes! {
 
 impl Fault {
     pub fn new(code: Code, column: &'static str, value: &str, personal: bool) -> Self {
-        let value = if personal && !value.is_empty() {
-            "***".to_owned()
-        } else {
-            value.chars().take(100).collect()
-        };
-        Self {
-            code,
-            column,
-            value,
-        }
+        let value = if personal && !value.is_empty() { "***".to_owned() } else { value.chars().take(100).collect() };
+        Self { code, column, value }
     }
 }
 
@@ -179,13 +171,7 @@ mod tests {
 
     #[test]
     fn personal_values_are_masked() {
-        assert_eq!(
-            Fault::new(Code::BadText, "familyName", "佐藤", true).value,
-            "***"
-        );
-        assert_eq!(
-            Fault::new(Code::BadEnum, "role", "pupil", false).value,
-            "pupil"
-        );
+        assert_eq!(Fault::new(Code::BadText, "familyName", "佐藤", true).value, "***");
+        assert_eq!(Fault::new(Code::BadEnum, "role", "pupil", false).value, "pupil");
     }
 }

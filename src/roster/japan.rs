@@ -3,10 +3,7 @@
 use super::field::{Field, flag, guid, integer, text};
 use super::record::Metadata;
 use super::value::FieldValue;
-use super::{
-    Class, Code, Course, Demographics, EntityType, Enrollment, Fault, Org, Record, Role, User,
-    UserProfile,
-};
+use super::{Class, Code, Course, Demographics, Enrollment, EntityType, Fault, Org, Record, Role, User, UserProfile};
 
 /// An extension column of a Japan edition.
 pub struct Extension {
@@ -18,11 +15,7 @@ pub struct Extension {
 }
 
 const fn extension(entity: EntityType, field: Field, key: &'static str) -> Extension {
-    Extension {
-        entity,
-        field: field.named(key, ""),
-        older_column: None,
-    }
+    Extension { entity, field: field.named(key, ""), older_column: None }
 }
 
 const fn formerly(mut extension: Extension, column: &'static str) -> Extension {
@@ -32,69 +25,24 @@ const fn formerly(mut extension: Extension, column: &'static str) -> Extension {
 
 /// In the order in which the columns stand at the right end of each file.
 pub static EXTENSIONS: [Extension; 10] = [
-    extension(
-        EntityType::Class,
-        flag("metadata.jp.specialNeeds"),
-        "jp.specialNeeds",
-    ),
-    extension(
-        EntityType::User,
-        text("metadata.jp.kanaGivenName").personal(),
-        "jp.kanaGivenName",
-    ),
-    extension(
-        EntityType::User,
-        text("metadata.jp.kanaFamilyName").personal(),
-        "jp.kanaFamilyName",
-    ),
-    extension(
-        EntityType::User,
-        text("metadata.jp.kanaMiddleName").personal(),
-        "jp.kanaMiddleName",
-    ),
-    extension(
-        EntityType::User,
-        guid("metadata.jp.homeClass", EntityType::Class),
-        "jp.homeClass",
-    ),
-    extension(
-        EntityType::User,
-        text("metadata.jp.kanaPreferredFamilyName").personal(),
-        "jp.kanaPreferredFamilyName",
-    ),
-    extension(
-        EntityType::User,
-        text("metadata.jp.kanaPreferredGivenName").personal(),
-        "jp.kanaPreferredGivenName",
-    ),
-    extension(
-        EntityType::User,
-        text("metadata.jp.kanaPreferredMiddleName").personal(),
-        "jp.kanaPreferredMiddleName",
-    ),
+    extension(EntityType::Class, flag("metadata.jp.specialNeeds"), "jp.specialNeeds"),
+    extension(EntityType::User, text("metadata.jp.kanaGivenName").personal(), "jp.kanaGivenName"),
+    extension(EntityType::User, text("metadata.jp.kanaFamilyName").personal(), "jp.kanaFamilyName"),
+    extension(EntityType::User, text("metadata.jp.kanaMiddleName").personal(), "jp.kanaMiddleName"),
+    extension(EntityType::User, guid("metadata.jp.homeClass", EntityType::Class), "jp.homeClass"),
+    extension(EntityType::User, text("metadata.jp.kanaPreferredFamilyName").personal(), "jp.kanaPreferredFamilyName"),
+    extension(EntityType::User, text("metadata.jp.kanaPreferredGivenName").personal(), "jp.kanaPreferredGivenName"),
+    extension(EntityType::User, text("metadata.jp.kanaPreferredMiddleName").personal(), "jp.kanaPreferredMiddleName"),
     formerly(
-        extension(
-            EntityType::Enrollment,
-            integer("metadata.jp.shussekiNo"),
-            "jp.shussekiNo",
-        ),
+        extension(EntityType::Enrollment, integer("metadata.jp.shussekiNo"), "jp.shussekiNo"),
         "metadata.jp.ShussekiNo",
     ),
-    formerly(
-        extension(
-            EntityType::Enrollment,
-            flag("metadata.jp.publicFlg"),
-            "jp.publicFlg",
-        ),
-        "metadata.jp.PublicFlg",
-    ),
+    formerly(extension(EntityType::Enrollment, flag("metadata.jp.publicFlg"), "jp.publicFlg"), "metadata.jp.PublicFlg"),
 ];
 
 /// The extension that a CSV column means, in whichever edition's spelling.
 pub fn extension_of_column(entity: EntityType, column: &str) -> Option<&'static Extension> {
-    EXTENSIONS.iter().find(|e| {
-        e.entity == entity && (e.field.csv == column || e.older_column == Some(column))
-    })
+    EXTENSIONS.iter().find(|e| e.entity == entity && (e.field.csv == column || e.older_column == Some(column)))
 }
 
 /// Checks the text of a known extension and gives what stands in `metadata`: always a string.
@@ -107,27 +55,18 @@ pub fn parse_extension(field: &Field, raw: &str) -> Result<serde_json::Value, Co
 }
 
 /// References that stand in metadata (a user's homeroom class).
-pub(super) fn each_reference(
-    entity: EntityType,
-    metadata: &Metadata,
-    f: &mut dyn FnMut(&'static Field, &str),
-) {
+pub(super) fn each_reference(entity: EntityType, metadata: &Metadata, f: &mut dyn FnMut(&'static Field, &str)) {
     if metadata.is_empty() {
         return;
     }
-    for extension in EXTENSIONS
-        .iter()
-        .filter(|e| e.entity == entity && e.field.reference.is_some())
-    {
+    for extension in EXTENSIONS.iter().filter(|e| e.entity == entity && e.field.reference.is_some()) {
         if let Some(id) = metadata.get(extension.field.json).and_then(|v| v.as_str()) {
             f(&extension.field, id);
         }
     }
 }
 
-const GRADES: [&str; 15] = [
-    "E1", "E2", "E3", "P1", "P2", "P3", "P4", "P5", "P6", "J1", "J2", "J3", "H1", "H2", "H3",
-];
+const GRADES: [&str; 15] = ["E1", "E2", "E3", "P1", "P2", "P3", "P4", "P5", "P6", "J1", "J2", "J3", "H1", "H2", "H3"];
 
 /// The profile's rules that all its editions agree on. Stricter ones (UUIDs, required readings) differ by
 /// importer and are not refused here.
@@ -147,12 +86,7 @@ impl JapanRules for Course {
     fn japan_rules(&self, faults: &mut Vec<Fault>) {
         grades(&self.grades, faults);
         if let Some(code) = self.course_code.as_deref().filter(|c| !c.is_empty()) {
-            faults.push(Fault::new(
-                Code::CourseCodeNotBlank,
-                "courseCode",
-                code,
-                false,
-            ));
+            faults.push(Fault::new(Code::CourseCodeNotBlank, "courseCode", code, false));
         }
     }
 }
@@ -162,25 +96,14 @@ impl JapanRules for User {
         grades(&self.grades, faults);
         full_width("givenName", self.given_name.as_deref(), true, faults);
         full_width("familyName", self.family_name.as_deref(), true, faults);
-        for extension in EXTENSIONS
-            .iter()
-            .filter(|e| e.field.json.starts_with("jp.kana"))
-        {
-            let reading = self
-                .metadata
-                .get(extension.field.json)
-                .and_then(|v| v.as_str());
+        for extension in EXTENSIONS.iter().filter(|e| e.field.json.starts_with("jp.kana")) {
+            let reading = self.metadata.get(extension.field.json).and_then(|v| v.as_str());
             full_width(extension.field.csv, reading, true, faults);
             if let Some(reading) = reading
                 && !has_half_width_katakana(reading)
                 && !reading.chars().all(is_katakana)
             {
-                faults.push(Fault::new(
-                    Code::NotKatakana,
-                    extension.field.csv,
-                    reading,
-                    true,
-                ));
+                faults.push(Fault::new(Code::NotKatakana, extension.field.csv, reading, true));
             }
         }
     }
@@ -209,12 +132,7 @@ fn grades(grades: &[String], faults: &mut Vec<Fault>) {
     }
 }
 
-fn full_width(
-    column: &'static str,
-    value: Option<&str>,
-    personal: bool,
-    faults: &mut Vec<Fault>,
-) {
+fn full_width(column: &'static str, value: Option<&str>, personal: bool, faults: &mut Vec<Fault>) {
     if let Some(value) = value.filter(|v| has_half_width_katakana(v)) {
         faults.push(Fault::new(Code::HalfWidthKatakana, column, value, personal));
     }
@@ -237,8 +155,7 @@ mod tests {
     fn readings_are_full_width_katakana() {
         let faults = |reading: &str| {
             let mut user = User::default();
-            user.metadata
-                .insert("jp.kanaGivenName".into(), reading.into());
+            user.metadata.insert("jp.kanaGivenName".into(), reading.into());
             let mut faults = Vec::new();
             user.japan_rules(&mut faults);
             faults.into_iter().map(|f| f.code).collect::<Vec<_>>()
@@ -252,9 +169,7 @@ mod tests {
 
     #[test]
     fn older_spellings_mean_the_same_extension() {
-        let of = |column| {
-            extension_of_column(EntityType::Enrollment, column).map(|e| e.field.json)
-        };
+        let of = |column| extension_of_column(EntityType::Enrollment, column).map(|e| e.field.json);
         assert_eq!(of("metadata.jp.ShussekiNo"), Some("jp.shussekiNo"));
         assert_eq!(of("metadata.jp.shussekiNo"), Some("jp.shussekiNo"));
         assert_eq!(of("metadata.jp.SHUSSEKINO"), None);

@@ -14,9 +14,7 @@ pub mod vocabulary;
 
 use serde::{Deserialize, Serialize};
 
-pub use entities::{
-    AcademicSession, Class, Course, Demographics, Enrollment, Org, Role, User, UserProfile,
-};
+pub use entities::{AcademicSession, Class, Course, Demographics, Enrollment, Org, Role, User, UserProfile};
 pub use fault::{Code, Fault};
 pub use field::{Field, Kind};
 pub use record::Record;
@@ -81,9 +79,7 @@ impl EntityType {
 
     /// By the stem of its CSV file (`classes`).
     pub fn from_file(stem: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|e| e.entity().collection == stem)
+        Self::ALL.into_iter().find(|e| e.entity().collection == stem)
     }
 }
 
@@ -134,10 +130,7 @@ pub(crate) use with_record;
 
 /// Whether a string may be a `sourcedId` (CSV binding §4, GUID): 1–255 of `0-9 A-Z a-z . - _ / @`.
 pub fn is_sourced_id(id: &str) -> bool {
-    (1..=255).contains(&id.len())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b".-_/@".contains(&b))
+    (1..=255).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_/@".contains(&b))
 }
 
 #[cfg(test)]
@@ -151,10 +144,7 @@ mod tests {
             assert_eq!(entity.kind, kind);
             assert_eq!(EntityType::from_name(entity.name), Some(kind));
             assert_eq!(EntityType::from_file(entity.collection), Some(kind));
-            assert_eq!(
-                serde_json::to_value(kind).unwrap(),
-                serde_json::json!(entity.name)
-            );
+            assert_eq!(serde_json::to_value(kind).unwrap(), serde_json::json!(entity.name));
         }
     }
 

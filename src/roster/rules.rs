@@ -4,10 +4,7 @@ use chrono::NaiveDate;
 
 use super::record::Rules;
 use super::value::{Flag, Ref};
-use super::{
-    AcademicSession, Class, Code, Course, Demographics, Enrollment, Fault, Org, Role, User,
-    UserProfile,
-};
+use super::{AcademicSession, Class, Code, Course, Demographics, Enrollment, Fault, Org, Role, User, UserProfile};
 
 impl Rules for AcademicSession {
     fn rules(&self, sourced_id: &str, faults: &mut Vec<Fault>) {
@@ -58,34 +55,19 @@ fn dates(begin: Option<NaiveDate>, end: Option<NaiveDate>, faults: &mut Vec<Faul
     if let (Some(begin), Some(end)) = (begin, end)
         && end < begin
     {
-        faults.push(Fault::new(
-            Code::DatesReversed,
-            "endDate",
-            &end.to_string(),
-            false,
-        ));
+        faults.push(Fault::new(Code::DatesReversed, "endDate", &end.to_string(), false));
     }
 }
 
 /// Subjects without codes are common (every Japanese set has them); two lists must have one length.
 fn subject_codes(subjects: &[String], codes: &[String], faults: &mut Vec<Fault>) {
     if !codes.is_empty() && subjects.len() != codes.len() {
-        faults.push(Fault::new(
-            Code::SubjectCodes,
-            "subjectCodes",
-            &codes.join(","),
-            false,
-        ));
+        faults.push(Fault::new(Code::SubjectCodes, "subjectCodes", &codes.join(","), false));
     }
 }
 
 fn own_parent(parent: &Ref, sourced_id: &str, faults: &mut Vec<Fault>) {
     if parent.as_ref().is_some_and(|p| p.sourced_id == sourced_id) {
-        faults.push(Fault::new(
-            Code::OwnParent,
-            "parentSourcedId",
-            sourced_id,
-            false,
-        ));
+        faults.push(Fault::new(Code::OwnParent, "parentSourcedId", sourced_id, false));
     }
 }

@@ -61,10 +61,7 @@ fn check_text(text: &str) -> Result<(), Code> {
 }
 
 fn split_list(raw: &str) -> Result<impl Iterator<Item = &str>, Code> {
-    if raw
-        .split(',')
-        .any(|item| item.is_empty() || item.trim() != item)
-    {
+    if raw.split(',').any(|item| item.is_empty() || item.trim() != item) {
         return Err(Code::BadList);
     }
     Ok(raw.split(','))
@@ -82,9 +79,7 @@ impl FieldValue for Option<String> {
         check_text(text)
             .and_then(|()| match field.kind {
                 Kind::Token(vocabulary) if !vocabulary.contains(text) => Err(Code::BadEnum),
-                Kind::Year if text.len() != 4 || !text.bytes().all(|b| b.is_ascii_digit()) => {
-                    Err(Code::BadYear)
-                }
+                Kind::Year if text.len() != 4 || !text.bytes().all(|b| b.is_ascii_digit()) => Err(Code::BadYear),
                 Kind::Guid if !is_sourced_id(text) => Err(Code::BadSourcedId),
                 Kind::Integer if text.parse::<i64>().is_err() => Err(Code::BadInteger),
                 _ => Ok(()),
@@ -109,8 +104,7 @@ impl FieldValue for Vec<String> {
         Ok(split_list(raw)?.map(str::to_owned).collect())
     }
     fn check(&self, _: &Field) -> Result<(), (Code, String)> {
-        self.iter()
-            .try_for_each(|item| check_text(item).map_err(|code| (code, item.clone())))
+        self.iter().try_for_each(|item| check_text(item).map_err(|code| (code, item.clone())))
     }
 }
 
@@ -144,8 +138,7 @@ impl FieldValue for Option<NaiveDate> {
                 .and_then(|part| part.parse::<u32>().ok())
         };
         let date = || {
-            let separated =
-                raw.len() == 10 && raw.as_bytes()[4] == b'-' && raw.as_bytes()[7] == b'-';
+            let separated = raw.len() == 10 && raw.as_bytes()[4] == b'-' && raw.as_bytes()[7] == b'-';
             let year = digits(0..4).filter(|_| separated)?;
             NaiveDate::from_ymd_opt(year as i32, digits(5..7)?, digits(8..10)?)
         };
@@ -191,10 +184,7 @@ impl FieldValue for Vec<GuidRef> {
 impl GuidRef {
     fn of(field: &Field, id: &str) -> Result<Self, Code> {
         let reference = field.reference.ok_or(Code::BadSourcedId)?;
-        Ok(Self {
-            sourced_id: id.to_owned(),
-            kind: reference.target,
-        })
+        Ok(Self { sourced_id: id.to_owned(), kind: reference.target })
     }
     fn check(&self, field: &Field) -> Result<(), (Code, String)> {
         if field.reference.is_none_or(|r| r.target != self.kind) {
@@ -220,10 +210,7 @@ impl FieldValue for Vec<UserId> {
                     .and_then(|p| p.split_once(':'))
                     .filter(|(kind, id)| !kind.is_empty() && !id.is_empty() && !id.contains(':'))
                     .ok_or(Code::BadPairs)?;
-                Ok(UserId {
-                    kind: kind.to_owned(),
-                    identifier: identifier.to_owned(),
-                })
+                Ok(UserId { kind: kind.to_owned(), identifier: identifier.to_owned() })
             })
             .collect()
     }
@@ -259,18 +246,8 @@ mod tests {
     fn dates_are_strict() {
         let f = field::date("birthDate");
         let parse = |raw| <Option<NaiveDate>>::parse(&f, raw);
-        assert_eq!(
-            parse("2026-04-01"),
-            Ok(NaiveDate::from_ymd_opt(2026, 4, 1))
-        );
-        for bad in [
-            "2026-02-30",
-            "2026/04/01",
-            "2026-4-1",
-            "令和8年4月1日",
-            "+026-04-01",
-            "2026-04-01T",
-        ] {
+        assert_eq!(parse("2026-04-01"), Ok(NaiveDate::from_ymd_opt(2026, 4, 1)));
+        for bad in ["2026-02-30", "2026/04/01", "2026-4-1", "令和8年4月1日", "+026-04-01", "2026-04-01T"] {
             assert_eq!(parse(bad), Err(Code::BadDate), "{bad}");
         }
     }
@@ -278,10 +255,7 @@ mod tests {
     #[test]
     fn lists_have_no_blanks_and_no_empty_items() {
         let f = field::list("grades");
-        assert_eq!(
-            <Vec<String>>::parse(&f, "P1,P2"),
-            Ok(vec!["P1".into(), "P2".into()])
-        );
+        assert_eq!(<Vec<String>>::parse(&f, "P1,P2"), Ok(vec!["P1".into(), "P2".into()]));
         for bad in ["P1, P2", "P1,", ",", "P1,,P2"] {
             assert_eq!(<Vec<String>>::parse(&f, bad), Err(Code::BadList), "{bad}");
         }
@@ -291,10 +265,7 @@ mod tests {
     fn user_ids_are_pairs() {
         let f = field::user_ids("userIds");
         let ids = <Vec<UserId>>::parse(&f, "{studentNo:1},{ldap:x}").unwrap();
-        assert_eq!(
-            (ids.len(), ids[1].kind.as_str(), ids[1].identifier.as_str()),
-            (2, "ldap", "x")
-        );
+        assert_eq!((ids.len(), ids[1].kind.as_str(), ids[1].identifier.as_str()), (2, "ldap", "x"));
         for bad in ["studentNo:1", "{a}", "{a:}", "{:b}", "{a:b:c}"] {
             assert_eq!(<Vec<UserId>>::parse(&f, bad), Err(Code::BadPairs), "{bad}");
         }

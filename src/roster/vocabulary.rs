@@ -17,12 +17,9 @@ impl Vocabulary {
 
 /// `(ext:)[a-zA-Z0-9\.\-_]+`, anchored.
 pub fn is_extension(token: &str) -> bool {
-    token.strip_prefix("ext:").is_some_and(|rest| {
-        !rest.is_empty()
-            && rest
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
-    })
+    token
+        .strip_prefix("ext:")
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)))
 }
 
 pub static SESSION_TYPE: Vocabulary = Vocabulary {
@@ -32,21 +29,11 @@ pub static SESSION_TYPE: Vocabulary = Vocabulary {
 };
 pub static ORG_TYPE: Vocabulary = Vocabulary {
     name: "org.type",
-    tokens: &[
-        "department",
-        "school",
-        "district",
-        "local",
-        "state",
-        "national",
-    ],
+    tokens: &["department", "school", "district", "local", "state", "national"],
     extensible: true,
 };
-pub static CLASS_TYPE: Vocabulary = Vocabulary {
-    name: "class.classType",
-    tokens: &["homeroom", "scheduled"],
-    extensible: true,
-};
+pub static CLASS_TYPE: Vocabulary =
+    Vocabulary { name: "class.classType", tokens: &["homeroom", "scheduled"], extensible: true };
 pub static USER_ROLE: Vocabulary = Vocabulary {
     name: "role.role",
     tokens: &[
@@ -65,21 +52,15 @@ pub static USER_ROLE: Vocabulary = Vocabulary {
     ],
     extensible: true,
 };
-pub static ROLE_TYPE: Vocabulary = Vocabulary {
-    name: "role.roleType",
-    tokens: &["primary", "secondary"],
-    extensible: false,
-};
+pub static ROLE_TYPE: Vocabulary =
+    Vocabulary { name: "role.roleType", tokens: &["primary", "secondary"], extensible: false };
 pub static ENROLLMENT_ROLE: Vocabulary = Vocabulary {
     name: "enrollment.role",
     tokens: &["administrator", "proctor", "student", "teacher"],
     extensible: true,
 };
-pub static SEX: Vocabulary = Vocabulary {
-    name: "demographics.sex",
-    tokens: &["male", "female", "unspecified", "other"],
-    extensible: true,
-};
+pub static SEX: Vocabulary =
+    Vocabulary { name: "demographics.sex", tokens: &["male", "female", "unspecified", "other"], extensible: true };
 
 #[cfg(test)]
 mod tests {

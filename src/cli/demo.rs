@@ -1,0 +1,76 @@
+//! `rosterhub demo`: the whole thing, on nothing but a Postgres installation.
+
+use std::io::BufWriter;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use super::import::{import, summary};
+use super::{Failure, Output, Session, serve};
+use crate::auth::{SCOPES, create_token};
+use crate::log::Tenant;
+use crate::sample::{SampleOptions, write_bulk};
+
+#[derive(clap::Args)]
+pub struct Demo {
+    /// Schools in the sample city.
+    #[arg(long, default_value_t = 20)]
+    schools: u32,
+    #[arg(long, default_value_t = 500)]
+    students_per_school: u32,
+}
+
+const TENANT: &str = "midori";
+
+impl Demo {
+    pub async fn run(self, session: &Session, output: Output) -> Result<ExitCode, Failure> {
+        let tenant: Tenant = TENANT.parse()?;
+        session.log.create_tenant(&tenant, "みどり市教育委員会").await?;
+        if session.log.head(&tenant).await? == Some(0) {
+            println!("A sample city is made and imported: {} schools. Nobody in it is real.", self.schools);
+            let options = SampleOptions {
+                schools: self.schools,
+                students_per_school: self.students_per_school,
+                ..SampleOptions::default()
+            };
+            let file = tempfile::Builder::new().suffix(".zip").tempfile()?;
+            write_bulk(&options, BufWriter::new(file.reopen()?))?;
+            let job = import(session, output, &tenant, file.path().to_owned()).await?;
+            println!("{}", summary(&job));
+            if job.state != "completed" {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        let scopes = SCOPES.map(str::to_owned);
+        let in_a_month = chrono::Utc::now() + chrono::Duration::days(30);
+        let token = create_token(session.log.db(), &tenant, "demo", &scopes, Some(in_a_month)).await?;
+        serve::serve(session, async |address| {
+            println!("{}", invitation(address, &token));
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn invitation(address: SocketAddr, token: &str) -> String {
+    format!(
+        "
+RosterHub serves at http://{address} (Ctrl-C stops it). In another terminal:
+
+  export TOKEN={token}
+  export ONEROSTER=http://{address}/ims/oneroster/rostering/v1p2
+
+  # the schools
+  curl -H \"Authorization: Bearer $TOKEN\" $ONEROSTER/schools
+  # the first two pupils, with roles, readings and homeroom; the header names the log position
+  curl -i -H \"Authorization: Bearer $TOKEN\" \"$ONEROSTER/students?limit=2\"
+  # enrollments, a page further on
+  curl -H \"Authorization: Bearer $TOKEN\" \"$ONEROSTER/enrollments?limit=5&offset=100\"
+  # a changed roster: make a delta of the same city, then hand it in
+  rosterhub sample --schools 20 --students-per-school 500 --delta 1 --out delta.zip
+  curl -H \"Authorization: Bearer $TOKEN\" -H \"Prefer: wait=30\" --data-binary @delta.zip http://{address}/rosterhub/v1/imports
+  # a broken set: every error named, nothing applied
+  rosterhub sample --errors --out broken.zip
+  curl -H \"Authorization: Bearer $TOKEN\" -H \"Prefer: wait=30\" --data-binary @broken.zip http://{address}/rosterhub/v1/imports
+"
+    )
+}

@@ -1,0 +1,45 @@
+//! `rosterhub serve`.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use tokio::net::TcpListener;
+
+use super::{Failure, Session};
+use crate::rest::{Hub, router};
+
+/// Brings read models of older projections up to date, then serves until told to stop. `ready` runs once the
+/// address is known.
+pub async fn serve(
+    session: &Session,
+    ready: impl AsyncFnOnce(SocketAddr) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let (log, config) = (&session.log, &session.config);
+    for tenant in log.projections().outdated(log.db()).await? {
+        let (position, rows) = log.projections().rebuild(log.db(), &tenant, None, |_, _| {}).await?;
+        tracing::info!(%tenant, position, rows, "read models rebuilt for this version's projections");
+    }
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "serving");
+    ready(address).await?;
+    let router = router(Hub::new(log.clone(), config.clone()));
+    axum::serve(listener, router).with_graceful_shutdown(told_to_stop()).await?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn told_to_stop() {
+    let interrupt = tokio::signal::ctrl_c();
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = interrupt => {}
+        () = terminate => {}
+    }
+}

@@ -1,0 +1,164 @@
+//! Carrying commands out: one by one through the framework, or several aggregates as one unit of work.
+
+use std::collections::HashMap;
+
+use cqrs_es::persist::{EventUpcaster, PersistedEventStore};
+use cqrs_es::{AggregateError, CqrsFramework, EventEnvelope, EventStore};
+
+use super::repository::TenantRepository;
+use super::{Command, Entry, Event, Rejected};
+use crate::log::{AppendError, Appended, Log, NewEvent, Tenant, Unit};
+use crate::roster::Record;
+
+/// Who asks, and for what reason: the metadata of the events that follow. Flat strings, as cqrs-es has it.
+#[derive(Clone, Debug, Default)]
+pub struct Origin(pub HashMap<String, String>);
+
+impl Origin {
+    pub fn client(client: &str) -> Self {
+        Self(HashMap::from([("client".to_owned(), client.to_owned())]))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    #[error("the record was changed by someone else at the same time")]
+    Conflict,
+    #[error("the database is away: {0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<AggregateError<Rejected>> for CommandError {
+    fn from(error: AggregateError<Rejected>) -> Self {
+        match error {
+            AggregateError::UserError(rejected) => Self::Rejected(rejected),
+            AggregateError::AggregateConflict => Self::Conflict,
+            AggregateError::DatabaseConnectionError(e) => Self::Unavailable(e.to_string()),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<AppendError> for CommandError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Conflict => Self::Conflict,
+            AppendError::Sql(e) if crate::db::is_unavailable(&e) => Self::Unavailable(e.to_string()),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+/// Changes that the program makes to events of older versions as it loads them. None yet: version 1.0 is the first.
+/// Projections read events in SQL and see them as written, so an event may gain optional members only; a new
+/// meaning is a new event type.
+pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
+    Vec::new()
+}
+
+/// Carries commands out for one tenant.
+#[derive(Clone)]
+pub struct Commands {
+    log: Log,
+    tenant: Tenant,
+}
+
+impl Commands {
+    pub fn new(log: &Log, tenant: &Tenant) -> Self {
+        Self { log: log.clone(), tenant: tenant.clone() }
+    }
+
+    /// One command on one record, through the framework. `None`: nothing had to change.
+    pub async fn execute<R: Record>(
+        &self,
+        sourced_id: &str,
+        command: Command<R>,
+        origin: &Origin,
+        idempotency_key: Option<String>,
+    ) -> Result<Option<Appended>, CommandError> {
+        let repository = TenantRepository::new(&self.log, &self.tenant, idempotency_key);
+        let framework = CqrsFramework::<Entry<R>, _>::new(store(&repository), vec![], sourced_id.to_owned());
+        framework.execute_with_metadata(&self.tenant.aggregate_id(sourced_id), command, origin.0.clone()).await?;
+        Ok(repository.appended())
+    }
+
+    /// Begins a unit of work over several records.
+    pub fn unit_of_work(&self, origin: Origin) -> UnitOfWork<'_> {
+        UnitOfWork { commands: self, origin, unit: Unit::default() }
+    }
+}
+
+fn store<'a, R: Record>(repository: &'a TenantRepository) -> PersistedEventStore<&'a TenantRepository, Entry<R>> {
+    PersistedEventStore::new_event_store(repository).with_upcasters(upcasters())
+}
+
+/// Commands on several records that commit together or not at all.
+pub struct UnitOfWork<'a> {
+    commands: &'a Commands,
+    origin: Origin,
+    unit: Unit,
+}
+
+impl UnitOfWork<'_> {
+    /// Carries the whole unit out once, however often it is sent.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.unit.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Decides a command on the record as it stands, with what this unit has already decided.
+    pub async fn execute<R: Record>(&mut self, sourced_id: &str, command: Command<R>) -> Result<(), CommandError> {
+        let Commands { log, tenant } = self.commands;
+        let repository = TenantRepository::new(log, tenant, None);
+        let stored: Vec<EventEnvelope<Entry<R>>> =
+            store(&repository).load_events(&tenant.aggregate_id(sourced_id)).await?;
+        let mut sequence = stored.last().map_or(0, |e| e.sequence as i64);
+        let mut last = stored.into_iter().next_back().map(|e| e.payload);
+        let here = |e: &&NewEvent| e.aggregate_type == R::ENTITY.name && e.sourced_id == sourced_id;
+        if let Some(pending) = self.unit.events.iter().rev().find(here) {
+            sequence = pending.sequence;
+            last = serde_json::from_str(&pending.payload).ok();
+        }
+        if let Some(event) = standing(last).decide(sourced_id, command)? {
+            let metadata = serde_json::to_string(&self.origin.0);
+            self.unit.events.push(encode(sourced_id, sequence + 1, &event, metadata.unwrap_or_default())?);
+        }
+        Ok(())
+    }
+
+    /// Appends all of it.
+    pub async fn commit(self) -> Result<Appended, CommandError> {
+        Ok(self.commands.log.append(&self.commands.tenant, self.unit).await?)
+    }
+}
+
+/// The state after a record's last event, which carries all of it.
+pub fn standing<R: Record>(last: Option<Event<R>>) -> Entry<R> {
+    let withdrawn = matches!(last, Some(Event::Withdrawn { .. }));
+    let record = last.map(|event| match event {
+        Event::Recorded { record, .. } | Event::Restored { record, .. } | Event::Withdrawn { record } => record,
+    });
+    Entry::standing(record, withdrawn)
+}
+
+/// An event ready to be appended. `metadata` is JSON.
+pub fn encode<R: Record>(
+    sourced_id: &str,
+    sequence: i64,
+    event: &Event<R>,
+    metadata: String,
+) -> Result<NewEvent, CommandError> {
+    Ok(NewEvent {
+        aggregate_type: R::ENTITY.name,
+        sourced_id: sourced_id.to_owned(),
+        sequence,
+        event_type: event.name(),
+        event_version: Event::<R>::VERSION,
+        payload: serde_json::to_string(event).map_err(|e| CommandError::Internal(e.to_string()))?,
+        metadata,
+    })
+}

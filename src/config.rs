@@ -1,0 +1,109 @@
+//! The configuration: one type, from flags, environment and file, in that order of precedence. `rosterhub config`
+//! prints it with its documentation.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use confique::Config as _;
+
+/// Settings of the hub. Every setting has a default; environment variables override the file.
+#[derive(Debug, Clone, confique::Config)]
+pub struct Config {
+    /// Postgres to use, as `postgres://user:password@host/database`. The role must be an ordinary one, not a
+    /// superuser. Without it the hub starts a private Postgres in the data folder.
+    #[config(env = "DATABASE_URL")]
+    pub database_url: Option<String>,
+
+    /// Most connections to the database.
+    #[config(env = "ROSTERHUB_DATABASE_CONNECTIONS", default = 20)]
+    pub database_connections: u32,
+
+    /// Folder for the private Postgres and for uploads in progress. Default: `/var/lib/rosterhub` as root, else
+    /// `$XDG_DATA_HOME/rosterhub` or `~/.local/share/rosterhub`.
+    #[config(env = "ROSTERHUB_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Address to listen on.
+    #[config(env = "ROSTERHUB_LISTEN", default = "127.0.0.1:8380")]
+    pub listen: SocketAddr,
+
+    /// Address under which clients reach the hub, for the `href`s in answers. Default: `http://` and the Host
+    /// header of the request.
+    #[config(env = "ROSTERHUB_PUBLIC_URL")]
+    pub public_url: Option<String>,
+
+    /// Largest upload in bytes.
+    #[config(env = "ROSTERHUB_MAX_UPLOAD_BYTES", default = 2_147_483_648u64)]
+    pub max_upload_bytes: u64,
+
+    /// Imports running at a time; more are refused with 503 until one ends.
+    #[config(env = "ROSTERHUB_MAX_IMPORTS", default = 4)]
+    pub max_imports: usize,
+
+    /// Largest `limit` of a list; larger ones are clamped.
+    #[config(env = "ROSTERHUB_MAX_PAGE", default = 10000)]
+    pub max_page: u32,
+
+    /// What is logged, in the syntax of tracing's filters. Logs go to standard error and hold no personal data.
+    #[config(env = "ROSTERHUB_LOG", default = "info,sqlx=warn")]
+    pub log: String,
+
+    /// `text` or `json`.
+    #[config(env = "ROSTERHUB_LOG_FORMAT", default = "text")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Config {
+    /// Reads the environment and the file, if one is named.
+    pub fn read(file: Option<&PathBuf>) -> Result<Self, confique::Error> {
+        let mut builder = Self::builder().env();
+        if let Some(file) = file {
+            builder = builder.file(file);
+        }
+        builder.load()
+    }
+
+    /// A configuration file with every setting explained, all commented out.
+    pub fn template() -> String {
+        confique::toml::template::<Self>(confique::toml::FormatOptions::default())
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        if let Some(dir) = &self.data_dir {
+            return dir.clone();
+        }
+        let home = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        // Root's home cannot be entered by the unprivileged user that the private Postgres runs as.
+        if is_root() {
+            return PathBuf::from("/var/lib/rosterhub");
+        }
+        home("XDG_DATA_HOME")
+            .or_else(|| home("HOME").map(|h| h.join(".local/share")))
+            .unwrap_or_else(std::env::temp_dir)
+            .join("rosterhub")
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_names_every_setting() {
+        let template = Config::template();
+        for setting in ["database_url", "listen", "public_url", "max_upload_bytes", "log_format"] {
+            assert!(template.contains(setting), "{setting}");
+        }
+    }
+}

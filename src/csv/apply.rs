@@ -1,0 +1,143 @@
+//! Carrying a plan out: every row decided by its aggregate, all appended and projected in one transaction.
+
+use std::collections::HashMap;
+
+use futures::TryStreamExt;
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::stage::{Staging, number};
+use crate::command::hub::{encode, standing};
+use crate::command::{Command, CommandError};
+use crate::log::append::AppendTransaction;
+use crate::log::{NewEvent, Tenant};
+use crate::roster::{EntityType, Record, with_record};
+
+/// Events in one statement. More brings nothing (measured); the memory of two batches is held.
+const BATCH: usize = 2_000;
+
+/// Groups of entities in the order in which they are recorded. Within the last but one, a user comes together
+/// with its roles and profiles, so that it is made once.
+const GROUPS: [&[EntityType]; 7] = [
+    &[EntityType::AcademicSession],
+    &[EntityType::Org],
+    &[EntityType::Course],
+    &[EntityType::Class],
+    &[EntityType::Role, EntityType::UserProfile, EntityType::User],
+    &[EntityType::Demographics],
+    &[EntityType::Enrollment],
+];
+
+#[derive(sqlx::FromRow)]
+struct PlannedRow {
+    entity: i16,
+    sourced_id: String,
+    line: i64,
+    withdraw: bool,
+    sequence: i64,
+    record: Option<String>,
+    /// Payload of the record's last event.
+    last: Option<String>,
+}
+
+/// Appends what the plan says. `source` is another connection of the tenant's, to read the plan from while the
+/// transaction appends.
+pub async fn apply(
+    source: &mut PgConnection,
+    tx: &mut AppendTransaction,
+    staging: &Staging,
+    tenant: &Tenant,
+    job: Uuid,
+    client: &str,
+    progress: impl Fn(u64),
+) -> Result<i64, CommandError> {
+    let unit = tx.head() + 1;
+    let (batches, mut decided) = mpsc::channel::<Vec<NewEvent>>(2);
+    let decide = async move {
+        for group in GROUPS {
+            decide_group(source, staging, tenant, group, job, client, &batches).await?;
+        }
+        Ok::<(), CommandError>(())
+    };
+    let append = async {
+        let mut done = 0;
+        while let Some(batch) = decided.recv().await {
+            tx.append_batch(unit, &batch).await?;
+            done += batch.len() as u64;
+            progress(done);
+        }
+        Ok::<(), CommandError>(())
+    };
+    let (decided, appended) = tokio::join!(decide, append);
+    appended?;
+    decided?;
+    Ok(unit)
+}
+
+async fn decide_group(
+    source: &mut PgConnection,
+    staging: &Staging,
+    tenant: &Tenant,
+    group: &[EntityType],
+    job: Uuid,
+    client: &str,
+    batches: &mpsc::Sender<Vec<NewEvent>>,
+) -> Result<(), CommandError> {
+    let Staging { rows, plan, .. } = staging;
+    let entities = group.iter().map(|k| number(*k).to_string()).collect::<Vec<_>>().join(", ");
+    let names = group.iter().map(|k| format!("when {} then '{}'", number(*k), k.name())).collect::<String>();
+    let order = if group.len() > 1 { "p.owner, p.entity, p.sourced_id" } else { "p.line, p.sourced_id" };
+    let sql = format!(
+        "select p.entity, p.sourced_id, p.line, p.withdraw, p.sequence, s.record, e.payload::text as last
+           from {plan} p
+                left join {rows} s on s.entity = p.entity and s.sourced_id = p.sourced_id
+                left join events e on p.sequence > 0 and e.tenant = $1
+                      and e.aggregate_type = case p.entity {names} end
+                      and e.aggregate_id = $1 || '/' || p.sourced_id and e.sequence = p.sequence
+          where p.entity in ({entities}) order by {order}"
+    );
+    let mut planned = sqlx::query_as::<_, PlannedRow>(&sql).bind(tenant.as_str()).fetch(source);
+    let mut batch = Vec::with_capacity(BATCH);
+    let job = job.to_string();
+    while let Some(row) = planned.try_next().await.map_err(unavailable)? {
+        let kind = EntityType::ALL[row.entity as usize];
+        batch.extend(with_record!(kind, R => decide::<R>(row, &job, client))?);
+        if batch.len() >= BATCH {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            if batches.send(full).await.is_err() {
+                return Ok(()); // appending failed and tells why
+            }
+        }
+    }
+    if !batch.is_empty() {
+        let _ = batches.send(batch).await;
+    }
+    Ok(())
+}
+
+fn decide<R: Record>(row: PlannedRow, job: &str, client: &str) -> Result<Option<NewEvent>, CommandError> {
+    let internal = |e: serde_json::Error| CommandError::Internal(e.to_string());
+    let last = row.last.as_deref().map(serde_json::from_str).transpose().map_err(internal)?;
+    let command = match row.record.filter(|_| !row.withdraw) {
+        Some(record) => Command::Record(serde_json::from_str(&record).map_err(internal)?),
+        None => Command::Withdraw,
+    };
+    let Some(event) = standing::<R>(last).decide(&row.sourced_id, command)? else {
+        return Ok(None);
+    };
+    let mut metadata = HashMap::from([("client", client), ("import", job)]);
+    let line = row.line.to_string();
+    let file = format!("{}.csv", R::ENTITY.collection);
+    if row.line > 0 {
+        metadata.extend([("file", file.as_str()), ("line", line.as_str())]);
+    } else {
+        metadata.insert("reason", "absent");
+    }
+    let metadata = serde_json::to_string(&metadata).map_err(internal)?;
+    encode(&row.sourced_id, row.sequence + 1, &event, metadata).map(Some)
+}
+
+fn unavailable(error: sqlx::Error) -> CommandError {
+    CommandError::from(crate::log::AppendError::from(error))
+}

@@ -1,0 +1,281 @@
+//! Rows to records: every field read and checked by its description, every error with its line and column.
+
+use std::collections::HashSet;
+
+use sha2::{Digest, Sha256};
+
+use super::ImportError;
+use super::edition::Column;
+use super::package::{DataFile, Mode, Package, RowsError, Stopped};
+use crate::roster::japan::{Extension, JapanRules, extension_of_column, parse_extension};
+use crate::roster::{Code, EntityType, Fault, Field, Record, is_sourced_id, with_record};
+
+/// A row, ready for staging.
+#[derive(Debug)]
+pub struct StagedRow {
+    pub kind: EntityType,
+    pub line: u64,
+    pub sourced_id: String,
+    /// A delta row with status `tobedeleted`.
+    pub withdrawn: bool,
+    /// The `type` that references to it may put a condition on.
+    pub tag: Option<String>,
+    /// The user it belongs to, for roles and profiles; itself for users.
+    pub owner: Option<String>,
+    /// JSON and its SHA-256; none when the row was rejected: its id still counts as present.
+    pub record: Option<(String, [u8; 32])>,
+}
+
+/// What decoding gives, in order.
+pub enum Decoded {
+    Row(StagedRow),
+    /// Some record of `slot.kind` names `id` in the slot's field.
+    Reference(Slot, String),
+    Error(ImportError),
+}
+
+/// A field that refers to other records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    pub kind: EntityType,
+    /// Column; `sourcedId` for a record identified by another's id.
+    pub column: &'static str,
+}
+
+/// References already passed on are not passed on again, as far as this many are remembered.
+const REMEMBERED: usize = 100_000;
+
+/// Decodes all files, passing what it finds to `out`.
+pub fn decode(package: &mut Package, out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>) -> Result<(), Stopped> {
+    for error in std::mem::take(&mut package.errors) {
+        out(Decoded::Error(error))?;
+    }
+    for file in 0..package.files.len() {
+        with_record!(package.files[file].kind, R => decode_file::<R>(package, file, out))?;
+    }
+    Ok(())
+}
+
+fn decode_file<R: JapanRules>(
+    package: &mut Package,
+    file: usize,
+    out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
+) -> Result<(), Stopped> {
+    let mut decoder = Decoder::new(&package.files[file], package.edition.is_japan());
+    let mut rows = 0_u64;
+    let name = package.files[file].name();
+    let result = package.rows(file, |line, row| {
+        rows += 1;
+        decoder.row::<R>(line, row, out)
+    });
+    match result {
+        Err(RowsError::Stopped) => Err(Stopped),
+        Err(RowsError::Bad(line, code)) => out(Decoded::Error(ImportError::new(&name, line, "", code, ""))),
+        Ok(()) if rows == 0 => out(Decoded::Error(ImportError::new(&name, 1, "", Code::NoRows, ""))),
+        Ok(()) => Ok(()),
+    }
+}
+
+struct Decoder {
+    kind: EntityType,
+    mode: Mode,
+    japan: bool,
+    file: String,
+    names: Vec<String>,
+    columns: Vec<Column>,
+    extensions: Vec<Option<&'static Extension>>,
+    complete: bool,
+    id_column: Option<usize>,
+    passed_on: HashSet<(Slot, String)>,
+}
+
+/// Faults of one row, by column name (extension columns are not static).
+type Faults = Vec<(String, Code, String)>;
+
+impl Decoder {
+    fn new(file: &DataFile, japan: bool) -> Self {
+        let header = &file.header;
+        Self {
+            kind: file.kind,
+            mode: file.mode,
+            japan,
+            file: file.name(),
+            names: header.names.clone(),
+            columns: header.columns.clone(),
+            extensions: header.names.iter().map(|n| extension_of_column(file.kind, n)).collect(),
+            complete: header.complete,
+            id_column: header.columns.iter().position(|c| *c == Column::SourcedId),
+            passed_on: HashSet::new(),
+        }
+    }
+
+    fn row<R: JapanRules>(
+        &mut self,
+        line: u64,
+        row: &::csv::ByteRecord,
+        out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
+    ) -> Result<(), Stopped> {
+        let mut faults = Faults::new();
+        let id = self.id_column.and_then(|i| row.get(i)).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or("");
+        let id_fits = is_sourced_id(id);
+        let mut withdrawn = false;
+        let mut record = None;
+        if row.len() != self.columns.len() {
+            faults.push((String::new(), Code::RowWidth, format!("{} of {}", row.len(), self.columns.len())));
+        } else {
+            if !id_fits {
+                let code = if id.is_empty() { Code::MissingRequired } else { Code::BadSourcedId };
+                faults.push(("sourcedId".to_owned(), code, id.to_owned()));
+            }
+            record = Some(self.record::<R>(id, row, &mut withdrawn, &mut faults));
+        }
+        let rejected = !faults.is_empty();
+        for (column, code, value) in faults {
+            out(Decoded::Error(ImportError::new(&self.file, line, &column, code, &value)))?;
+        }
+        if !id_fits {
+            return Ok(());
+        }
+        let record = record.filter(|_| !rejected && self.complete);
+        if let Some(record) = record.as_ref().filter(|_| !withdrawn) {
+            self.pass_references_on(id, record, out)?;
+        }
+        let mut owner = None;
+        if let Some(record) = &record {
+            record.each_reference(&mut |field, id| {
+                if field.csv == "userSourcedId" {
+                    owner = Some(id.to_owned());
+                }
+            });
+        }
+        if self.kind == EntityType::User {
+            owner = Some(id.to_owned());
+        }
+        out(Decoded::Row(StagedRow {
+            kind: self.kind,
+            line,
+            sourced_id: id.to_owned(),
+            withdrawn,
+            tag: record.as_ref().and_then(|r| r.tag().map(str::to_owned)),
+            owner,
+            record: record.and_then(|r| serde_json::to_string(&r).ok()).map(|json| {
+                let digest = Sha256::digest(&json).into();
+                (json, digest)
+            }),
+        }))
+    }
+
+    fn record<R: JapanRules>(&self, id: &str, row: &::csv::ByteRecord, withdrawn: &mut bool, faults: &mut Faults) -> R {
+        let mut record = R::default();
+        for (i, raw) in row.iter().enumerate() {
+            let name = &self.names[i];
+            let Ok(raw) = std::str::from_utf8(raw) else {
+                faults.push((name.clone(), Code::BadCharacter, String::new()));
+                continue;
+            };
+            match self.columns[i] {
+                Column::SourcedId | Column::Dropped => {}
+                Column::Status => *withdrawn = self.status(name, raw, faults),
+                Column::DateLastModified => self.date_last_modified(name, raw, faults),
+                _ if raw.is_empty() => {}
+                Column::Field(index) => {
+                    let field = &R::ENTITY.fields[index];
+                    if field.null_word && raw == "NULL" {
+                        continue;
+                    }
+                    if let Err(code) = record.parse(index, raw) {
+                        push(faults, Fault::new(code, field.csv, raw, field.personal));
+                    }
+                }
+                Column::Metadata => self.metadata(i, raw, &mut record, faults),
+            }
+        }
+        if self.complete {
+            let mut found = Vec::new();
+            record.check_fields(|field: &Field| field.required, &mut found);
+            record.rules(id, &mut found);
+            if self.japan {
+                record.japan_rules(&mut found);
+            }
+            for fault in found {
+                // A value that could not be read is not missing as well.
+                if !(fault.code == Code::MissingRequired && faults.iter().any(|f| f.0 == fault.column)) {
+                    push(faults, fault);
+                }
+            }
+        }
+        record.fill();
+        record
+    }
+
+    fn metadata<R: Record>(&self, i: usize, raw: &str, record: &mut R, faults: &mut Faults) {
+        let name = &self.names[i];
+        let (key, value) = match self.extensions[i] {
+            Some(extension) => match parse_extension(&extension.field, raw) {
+                Ok(value) => (extension.field.json, value),
+                Err(code) => {
+                    let masked = Fault::new(code, "", raw, extension.field.personal);
+                    faults.push((name.clone(), code, masked.value));
+                    return;
+                }
+            },
+            None if raw.chars().any(char::is_control) => {
+                faults.push((name.clone(), Code::BadText, "***".to_owned()));
+                return;
+            }
+            None => (name.trim_start_matches("metadata."), raw.into()),
+        };
+        record.metadata_mut().insert(key.to_owned(), value);
+    }
+
+    fn status(&self, name: &str, raw: &str, faults: &mut Faults) -> bool {
+        match (self.mode, raw) {
+            (Mode::Bulk, "") | (Mode::Delta, "active" | "tobedeleted") => {}
+            (Mode::Bulk, _) => faults.push((name.to_owned(), Code::BulkWithStatus, raw.to_owned())),
+            (Mode::Delta, "") => faults.push((name.to_owned(), Code::DeltaWithoutStatus, String::new())),
+            (Mode::Delta, _) => faults.push((name.to_owned(), Code::BadEnum, raw.to_owned())),
+        }
+        self.mode == Mode::Delta && raw == "tobedeleted"
+    }
+
+    /// The hub stamps its own time; the source's is only checked.
+    fn date_last_modified(&self, name: &str, raw: &str, faults: &mut Faults) {
+        match (self.mode, raw.is_empty()) {
+            (Mode::Bulk, false) => faults.push((name.to_owned(), Code::BulkWithStatus, raw.to_owned())),
+            (Mode::Delta, true) => faults.push((name.to_owned(), Code::DeltaWithoutStatus, String::new())),
+            (Mode::Delta, false) if chrono::DateTime::parse_from_rfc3339(raw).is_err() || !raw.ends_with('Z') => {
+                faults.push((name.to_owned(), Code::BadDateTime, raw.to_owned()));
+            }
+            _ => {}
+        }
+    }
+
+    fn pass_references_on<R: Record>(
+        &mut self,
+        id: &str,
+        record: &R,
+        out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
+    ) -> Result<(), Stopped> {
+        let kind = self.kind;
+        let mut references = Vec::new();
+        record.each_reference(&mut |field, id| references.push((Slot { kind, column: field.csv }, id.to_owned())));
+        if kind.entity().identified_by.is_some() {
+            references.push((Slot { kind, column: "sourcedId" }, id.to_owned()));
+        }
+        for reference in references {
+            if self.passed_on.contains(&reference) {
+                continue;
+            }
+            if self.passed_on.len() >= REMEMBERED {
+                self.passed_on.clear();
+            }
+            self.passed_on.insert(reference.clone());
+            out(Decoded::Reference(reference.0, reference.1))?;
+        }
+        Ok(())
+    }
+}
+
+fn push(faults: &mut Faults, fault: Fault) {
+    faults.push((fault.column.to_owned(), fault.code, fault.value));
+}

@@ -1,0 +1,40 @@
+//! CSV intake: a OneRoster set goes in, all or nothing.
+//!
+//! `package` opens the zip and reads the manifest, `edition` knows the headers, `decode` turns rows into records,
+//! `stage` keeps them in Postgres, `check` looks at references, `plan` finds what differs from the roster, `apply`
+//! appends it as one unit of work. `job` leads through the phases and keeps the record of them.
+
+pub mod apply;
+pub mod check;
+pub mod decode;
+pub mod edition;
+pub mod job;
+pub mod package;
+pub mod plan;
+pub mod stage;
+
+use crate::roster::Code;
+
+/// Something wrong in a set, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportError {
+    pub file: String,
+    /// 1 is the header; 0 when the whole file is meant.
+    pub line: u64,
+    pub column: String,
+    pub code: Code,
+    /// Masked where the column is personal.
+    pub value: String,
+}
+
+impl ImportError {
+    pub fn new(file: &str, line: u64, column: &str, code: Code, value: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            line,
+            column: column.to_owned(),
+            code,
+            value: value.chars().filter(|c| !c.is_control()).take(100).collect(),
+        }
+    }
+}

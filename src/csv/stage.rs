@@ -1,0 +1,242 @@
+//! Where the rows of a set wait while it is checked and planned: unlogged tables of the job's own.
+
+use std::fmt::Write;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::ImportError;
+use super::decode::{Slot, StagedRow};
+use crate::log::Tenant;
+use crate::roster::EntityType;
+
+/// Bytes gathered before they are sent.
+const BLOCK: usize = 1 << 20;
+const ERRORS_AT_ONCE: usize = 1_000;
+
+/// The job's tables: `rows` (one per CSV row), `refs` (what the rows name), `plan` (what is to be done).
+pub struct Staging {
+    pub rows: String,
+    pub refs: String,
+    pub plan: String,
+}
+
+impl Staging {
+    pub fn of(job: Uuid) -> Self {
+        let id = job.simple();
+        Self {
+            rows: format!("staging.rows_{id}"),
+            refs: format!("staging.refs_{id}"),
+            plan: format!("staging.plan_{id}"),
+        }
+    }
+
+    pub async fn create(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let Self { rows, refs, plan } = self;
+        for statement in [
+            format!(
+                "create unlogged table {rows} (entity smallint not null, line bigint not null,
+                 sourced_id text collate \"C\" not null, withdrawn boolean not null, tag text,
+                 owner text collate \"C\", record text, digest bytea)"
+            ),
+            format!("create unlogged table {refs} (slot smallint not null, sourced_id text collate \"C\" not null)"),
+            format!(
+                "create unlogged table {plan} (entity smallint not null, sourced_id text collate \"C\" not null,
+                 line bigint not null, withdraw boolean not null, sequence bigint not null,
+                 owner text collate \"C\")"
+            ),
+        ] {
+            sqlx::query(&statement).execute(&mut *conn).await?;
+        }
+        Ok(())
+    }
+
+    /// After all rows are in: what the checks and the plan look things up by.
+    pub async fn index(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let Self { rows, refs, .. } = self;
+        for statement in [
+            format!("create index on {rows} (entity, sourced_id)"),
+            format!("analyze {rows}"),
+            format!("analyze {refs}"),
+        ] {
+            sqlx::query(&statement).execute(&mut *conn).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn drop(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let Self { rows, refs, plan } = self;
+        sqlx::query(&format!("drop table if exists {rows}, {refs}, {plan}")).execute(conn).await.map(drop)
+    }
+}
+
+/// Number of an entity in the staging tables: its place in the order of recording.
+pub fn number(kind: EntityType) -> i16 {
+    kind as i16
+}
+
+/// All fields that refer to other records, numbered by their place.
+pub fn slots() -> Vec<(Slot, EntityType, Option<&'static str>)> {
+    let mut slots = Vec::new();
+    for kind in EntityType::ALL {
+        let entity = kind.entity();
+        let extensions = crate::roster::japan::EXTENSIONS.iter().filter(|e| e.entity == kind).map(|e| &e.field);
+        for field in entity.fields.iter().chain(extensions) {
+            if let Some(reference) = field.reference {
+                slots.push((Slot { kind, column: field.csv }, reference.target, reference.tag));
+            }
+        }
+        if let Some(target) = entity.identified_by {
+            slots.push((Slot { kind, column: "sourcedId" }, target, None));
+        }
+    }
+    slots
+}
+
+/// Gathers rows and sends them in blocks by COPY.
+pub struct Stager<'a> {
+    staging: &'a Staging,
+    tenant: &'a Tenant,
+    job: Uuid,
+    conn: &'a mut PgConnection,
+    slots: Vec<Slot>,
+    rows: String,
+    refs: String,
+    errors: Vec<ImportError>,
+    pub error_count: i64,
+}
+
+impl<'a> Stager<'a> {
+    pub fn new(staging: &'a Staging, tenant: &'a Tenant, job: Uuid, conn: &'a mut PgConnection) -> Self {
+        let slots = slots().into_iter().map(|s| s.0).collect();
+        let (rows, refs) = (String::with_capacity(BLOCK + 4096), String::with_capacity(BLOCK + 4096));
+        Self { staging, tenant, job, conn, slots, rows, refs, errors: Vec::new(), error_count: 0 }
+    }
+
+    pub async fn row(&mut self, row: &StagedRow) -> Result<(), sqlx::Error> {
+        let out = &mut self.rows;
+        let _ = write!(out, "{}\t{}\t", number(row.kind), row.line);
+        escape(out, &row.sourced_id);
+        out.push_str(if row.withdrawn { "\tt\t" } else { "\tf\t" });
+        optional(out, row.tag.as_deref());
+        out.push('\t');
+        optional(out, row.owner.as_deref());
+        out.push('\t');
+        optional(out, row.record.as_ref().map(|r| r.0.as_str()));
+        match &row.record {
+            Some((_, digest)) => {
+                out.push_str("\t\\\\x");
+                for byte in digest {
+                    let _ = write!(out, "{byte:02x}");
+                }
+                out.push('\n');
+            }
+            None => out.push_str("\t\\N\n"),
+        }
+        if self.rows.len() >= BLOCK {
+            self.send_rows().await?;
+        }
+        Ok(())
+    }
+
+    pub async fn reference(&mut self, slot: Slot, id: &str) -> Result<(), sqlx::Error> {
+        if let Some(number) = self.slots.iter().position(|s| *s == slot) {
+            let _ = write!(self.refs, "{number}\t");
+            escape(&mut self.refs, id);
+            self.refs.push('\n');
+        }
+        if self.refs.len() >= BLOCK {
+            self.send_refs().await?;
+        }
+        Ok(())
+    }
+
+    pub async fn error(&mut self, error: ImportError) -> Result<(), sqlx::Error> {
+        self.errors.push(error);
+        if self.errors.len() >= ERRORS_AT_ONCE {
+            self.send_errors().await?;
+        }
+        Ok(())
+    }
+
+    pub async fn finish(mut self) -> Result<i64, sqlx::Error> {
+        self.send_rows().await?;
+        self.send_refs().await?;
+        self.send_errors().await?;
+        Ok(self.error_count)
+    }
+
+    async fn send_rows(&mut self) -> Result<(), sqlx::Error> {
+        copy(self.conn, &self.staging.rows, &mut self.rows).await
+    }
+
+    async fn send_refs(&mut self) -> Result<(), sqlx::Error> {
+        copy(self.conn, &self.staging.refs, &mut self.refs).await
+    }
+
+    async fn send_errors(&mut self) -> Result<(), sqlx::Error> {
+        let errors = std::mem::take(&mut self.errors);
+        self.error_count = write_errors(self.conn, self.tenant, self.job, self.error_count, &errors).await?;
+        Ok(())
+    }
+}
+
+async fn copy(conn: &mut PgConnection, table: &str, block: &mut String) -> Result<(), sqlx::Error> {
+    if block.is_empty() {
+        return Ok(());
+    }
+    let mut copy = conn.copy_in_raw(&format!("copy {table} from stdin")).await?;
+    copy.send(block.as_bytes()).await?;
+    copy.finish().await?;
+    block.clear();
+    Ok(())
+}
+
+/// COPY's text format.
+fn escape(out: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            c => out.push(c),
+        }
+    }
+}
+
+fn optional(out: &mut String, text: Option<&str>) {
+    match text {
+        Some(text) => escape(out, text),
+        None => out.push_str("\\N"),
+    }
+}
+
+/// Adds errors to the job's list, numbered from `before` on; gives the new count.
+pub async fn write_errors(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    job: Uuid,
+    before: i64,
+    errors: &[ImportError],
+) -> Result<i64, sqlx::Error> {
+    for (i, chunk) in errors.chunks(ERRORS_AT_ONCE).enumerate() {
+        sqlx::query(
+            "insert into import_errors (tenant, job, number, file, line, \"column\", code, value)
+             select $1, $2, $3 + ordinal, file, line, col, code, value
+               from unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[]) with ordinality
+                    as e(file, line, col, code, value, ordinal)",
+        )
+        .bind(tenant.as_str())
+        .bind(job)
+        .bind(before + (i * ERRORS_AT_ONCE) as i64)
+        .bind(chunk.iter().map(|e| e.file.as_str()).collect::<Vec<_>>())
+        .bind(chunk.iter().map(|e| e.line as i64).collect::<Vec<_>>())
+        .bind(chunk.iter().map(|e| e.column.as_str()).collect::<Vec<_>>())
+        .bind(chunk.iter().map(|e| e.code.as_str()).collect::<Vec<_>>())
+        .bind(chunk.iter().map(|e| e.value.as_str()).collect::<Vec<_>>())
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(before + errors.len() as i64)
+}
