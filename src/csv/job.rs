@@ -368,7 +368,7 @@ async fn fail(
     phases: Option<Json<&BTreeMap<&'static str, f64>>>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update import_jobs set state = 'failed', failure = $3, phases = coalesce($4, phases), finished_at = now()
+        "update import_jobs set state = 'failed', failure = $3, phases = coalesce($4::json, phases), finished_at = now()
           where tenant = $1 and id = $2 and finished_at is null",
     )
     .bind(tenant.as_str())
