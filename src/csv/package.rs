@@ -152,37 +152,74 @@ pub enum RowsError {
     Bad(u64, Code),
 }
 
-fn csv_reader<R: Read>(file: R) -> ::csv::Reader<SkipBom<R>> {
-    ::csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(SkipBom { inner: file, started: false })
+fn csv_reader<R: Read>(file: R) -> ::csv::Reader<PlainText<R>> {
+    ::csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .terminator(::csv::Terminator::Any(b'\n'))
+        .from_reader(PlainText { inner: file, started: false, held: false })
 }
 
-/// The binding lets writers put a byte order mark, and readers skip it.
-struct SkipBom<R> {
+/// Skips the byte order mark, which the binding lets writers put, and makes CRLF a plain LF: the csv crate miscounts
+/// lines that end in both. A lone CR is no line end, and shows as a control character in its field.
+struct PlainText<R> {
     inner: R,
     started: bool,
+    /// A CR was the last byte read; it is passed on unless an LF follows.
+    held: bool,
 }
 
-impl<R: Read> Read for SkipBom<R> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        if self.started || buf.len() < 3 {
-            return self.inner.read(buf);
-        }
-        self.started = true;
+const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+impl<R: Read> PlainText<R> {
+    /// Bytes from the start of the file, or from after the mark.
+    fn begin(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         let mut n = 0;
-        while n < 3 {
+        while n < BOM.len() {
             match self.inner.read(&mut buf[n..])? {
-                0 => break,
+                0 => return Ok(n),
                 more => n += more,
             }
         }
-        if buf[..n].starts_with(b"\xef\xbb\xbf") {
-            buf.copy_within(3..n, 0);
-            n -= 3;
-            if n == 0 {
-                return self.inner.read(buf);
+        if !buf.starts_with(&BOM) {
+            return Ok(n);
+        }
+        buf.copy_within(BOM.len()..n, 0);
+        match n - BOM.len() {
+            0 => self.inner.read(buf),
+            rest => Ok(rest),
+        }
+    }
+}
+
+impl<R: Read> Read for PlainText<R> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        if buf.len() < 8 {
+            return Err(std::io::Error::other("the buffer is too small"));
+        }
+        loop {
+            let from = usize::from(self.held);
+            let read = if self.started { self.inner.read(&mut buf[from..])? } else { self.begin(&mut buf[from..])? };
+            self.started = true;
+            if read == 0 {
+                buf[0] = b'\r';
+                return Ok(usize::from(std::mem::take(&mut self.held)));
+            }
+            let end = from + read;
+            buf[0] = if from == 1 { b'\r' } else { buf[0] };
+            self.held = buf[end - 1] == b'\r';
+            let end = end - usize::from(self.held);
+            let mut kept = 0;
+            for i in 0..end {
+                if !(buf[i] == b'\r' && i + 1 < end && buf[i + 1] == b'\n') {
+                    buf[kept] = buf[i];
+                    kept += 1;
+                }
+            }
+            if kept > 0 {
+                return Ok(kept);
             }
         }
-        Ok(n)
     }
 }
 
@@ -295,4 +332,40 @@ fn read_manifest(archive: &mut ZipArchive<BufReader<File>>, entry: usize, errors
         }
     }
     manifest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands out one to three bytes at a time.
+    struct Trickle<'a>(&'a [u8], usize);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            self.1 += 1;
+            let n = self.0.len().min(1 + self.1 % 3).min(buf.len());
+            buf[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn line_ends_and_marks_are_made_plain(text in "[ab\\r\\n]{0,40}", mark in proptest::bool::ANY) {
+            let mut bytes = if mark { BOM.to_vec() } else { vec![] };
+            bytes.extend_from_slice(text.as_bytes());
+            let mut plain = PlainText { inner: Trickle(&bytes, 0), started: false, held: false };
+            let mut out = Vec::new();
+            let mut buf = [0; 16];
+            loop {
+                match plain.read(&mut buf).unwrap() {
+                    0 => break,
+                    n => out.extend_from_slice(&buf[..n]),
+                }
+            }
+            proptest::prop_assert_eq!(String::from_utf8(out).unwrap(), text.replace("\r\n", "\n"));
+        }
+    }
 }

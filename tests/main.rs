@@ -1,0 +1,11 @@
+//! Behaviour through the running server's public port. `support` starts the real thing: one Postgres a run, one
+//! database a test, the binary as a process of its own.
+
+mod support;
+
+mod crash;
+mod imports;
+mod log;
+mod oneroster;
+mod outage;
+mod read_models;
