@@ -56,6 +56,7 @@ impl Projections {
         sqlx::query("begin isolation level repeatable read").execute(&mut *shadow.conn).await?;
         shadow.catch_up(&progress).await?;
         let position = shadow.position;
+        shadow.compare_freely().await?;
         let mut found = None;
         for projection in shadow.projections.clone() {
             found = shadow.compare(projection).await?;
@@ -87,6 +88,7 @@ impl Projections {
         sqlx::query("begin").execute(&mut *shadow.conn).await?;
         let (fingerprint, head) = shadow.lock().await?;
         shadow.advance_to(head, &progress).await?;
+        shadow.compare_freely().await?;
         let mut replaced = 0;
         for projection in shadow.projections.clone() {
             replaced += shadow.replace(projection).await?;
@@ -124,7 +126,9 @@ impl<'a> Shadow<'a> {
         for setting in [
             "set temp_buffers = '128MB'",
             "set work_mem = '64MB'",
-            "set plan_cache_mode = force_custom_plan", // the tables grow from nothing: no plan may be kept
+            "set enable_hashjoin = off", // as in an append: the batch's rows are looked up by key
+            "set enable_mergejoin = off",
+            "set enable_seqscan = off",
         ] {
             sqlx::query(setting).execute(&mut *conn).await?;
         }
@@ -175,6 +179,14 @@ impl<'a> Shadow<'a> {
                     sqlx::query(&format!("analyze pg_temp.{}", projection.name)).execute(&mut *self.conn).await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Whole tables are compared, which no lookup by key is good for.
+    async fn compare_freely(&mut self) -> Result<(), ShadowError> {
+        for setting in ["reset enable_hashjoin", "reset enable_mergejoin", "reset enable_seqscan"] {
+            sqlx::query(setting).execute(&mut *self.conn).await?;
         }
         Ok(())
     }
