@@ -1,4 +1,4 @@
-//! The configuration: one type, from flags, environment and file, in that order of precedence. `rosterhub config`
+//! The configuration: one type, from environment and file, in that order of precedence. `rosterhub config`
 //! prints it with its documentation.
 
 use std::net::SocketAddr;

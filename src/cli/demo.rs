@@ -44,14 +44,14 @@ impl Demo {
         let in_a_month = chrono::Utc::now() + chrono::Duration::days(30);
         let token = create_token(session.log.db(), &tenant, "demo", &scopes, Some(in_a_month)).await?;
         serve::serve(session, async |address| {
-            println!("{}", invitation(address, &token));
+            println!("{}", invitation(address, &token, &self));
             Ok(())
         })
         .await
     }
 }
 
-fn invitation(address: SocketAddr, token: &str) -> String {
+fn invitation(address: SocketAddr, token: &str, city: &Demo) -> String {
     format!(
         "
 RosterHub serves at http://{address} (Ctrl-C stops it). In another terminal:
@@ -66,11 +66,13 @@ RosterHub serves at http://{address} (Ctrl-C stops it). In another terminal:
   # enrollments, a page further on
   curl -H \"Authorization: Bearer $TOKEN\" \"$ONEROSTER/enrollments?limit=5&offset=100\"
   # a changed roster: make a delta of the same city, then hand it in
-  rosterhub sample --schools 20 --students-per-school 500 --delta 1 --out delta.zip
+  rosterhub sample --schools {schools} --students-per-school {students} --delta 1 --out delta.zip
   curl -H \"Authorization: Bearer $TOKEN\" -H \"Prefer: wait=30\" --data-binary @delta.zip http://{address}/rosterhub/v1/imports
   # a broken set: every error named, nothing applied
   rosterhub sample --errors --out broken.zip
   curl -H \"Authorization: Bearer $TOKEN\" -H \"Prefer: wait=30\" --data-binary @broken.zip http://{address}/rosterhub/v1/imports
-"
+",
+        schools = city.schools,
+        students = city.students_per_school,
     )
 }

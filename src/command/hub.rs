@@ -92,7 +92,7 @@ impl Commands {
     }
 }
 
-fn store<'a, R: Record>(repository: &'a TenantRepository) -> PersistedEventStore<&'a TenantRepository, Entry<R>> {
+fn store<R: Record>(repository: &TenantRepository) -> PersistedEventStore<&TenantRepository, Entry<R>> {
     PersistedEventStore::new_event_store(repository).with_upcasters(upcasters())
 }
 

@@ -53,14 +53,16 @@ pub async fn apply(
     progress: impl Fn(u64),
 ) -> Result<i64, CommandError> {
     let unit = tx.head() + 1;
-    let (batches, mut decided) = mpsc::channel::<Vec<NewEvent>>(2);
+    let (batches, decided) = mpsc::channel::<Vec<NewEvent>>(2);
     let decide = async move {
         for group in GROUPS {
             decide_group(source, staging, tenant, group, job, client, &batches).await?;
         }
         Ok::<(), CommandError>(())
     };
-    let append = async {
+    // Owns the receiver: when appending fails it is dropped, and deciding ends instead of waiting for room.
+    let append = async move {
+        let mut decided = decided;
         let mut done = 0;
         while let Some(batch) = decided.recv().await {
             tx.append_batch(unit, &batch).await?;
@@ -92,7 +94,7 @@ async fn decide_group(
         "select p.entity, p.sourced_id, p.line, p.withdraw, p.sequence, s.record, e.payload::text as last
            from {plan} p
                 left join {rows} s on s.entity = p.entity and s.sourced_id = p.sourced_id
-                left join events e on p.sequence > 0 and e.tenant = $1
+                left join events e on p.sequence > 0
                       and e.aggregate_type = case p.entity {names} end
                       and e.aggregate_id = $1 || '/' || p.sourced_id and e.sequence = p.sequence
           where p.entity in ({entities}) order by {order}"

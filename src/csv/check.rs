@@ -67,7 +67,7 @@ impl Checks<'_> {
         match self.mode(target) {
             Some(Mode::Bulk) => staged,
             _ => format!(
-                "{staged} and not exists (select from {} c where c.tenant = $1 and c.sourced_id = r.sourced_id)",
+                "{staged} and (select c.sequence from {} c where c.tenant = $1 and c.sourced_id = r.sourced_id limit 1) is null",
                 target.entity().table
             ),
         }
@@ -78,7 +78,7 @@ impl Checks<'_> {
         let other = |column: &str| format!("{column} <> '{tag}' and {column} not like 'ext:%'");
         format!(
             "exists (select from {rows} t where t.entity = {n} and t.sourced_id = r.sourced_id and {staged})
-             or (exists (select from {table} c where c.tenant = $1 and c.sourced_id = r.sourced_id and {live})
+             or ((select {live} from {table} c where c.tenant = $1 and c.sourced_id = r.sourced_id limit 1)
                  and not exists (select from {rows} t where t.entity = {n} and t.sourced_id = r.sourced_id))",
             rows = self.staging.rows,
             n = number(target),

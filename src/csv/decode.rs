@@ -223,7 +223,7 @@ impl Decoder {
                 faults.push((name.clone(), Code::BadText, "***".to_owned()));
                 return;
             }
-            None => (name.trim_start_matches("metadata."), raw.into()),
+            None => (name.strip_prefix("metadata.").unwrap_or(name), raw.into()),
         };
         record.metadata_mut().insert(key.to_owned(), value);
     }

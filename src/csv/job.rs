@@ -163,6 +163,9 @@ impl Import {
             };
             // The connection may be what failed; another one may serve.
             let mut conn = self.log.db().acquire(&self.tenant).await?;
+            if dropped.is_err() {
+                self.staging.drop(&mut conn).await?;
+            }
             let phases = Json(&self.phases);
             fail(&mut conn, &self.tenant, self.id, text.as_deref(), Some(phases)).await?;
         } else if let Err(error) = dropped {
@@ -185,19 +188,13 @@ impl Import {
 
         self.state("planning").await?;
         self.staging.index(&mut self.conn).await?;
+        let planned_at = self.log.head(&self.tenant).await?;
         let found = checks_of(&self.staging, &self.tenant, &modes).run(&mut self.conn).await?;
         errors = write_errors(&mut self.conn, &self.tenant, self.id, errors, &found).await?;
         lap(&mut self.phases, "check");
         if errors > 0 {
-            sqlx::query("update import_jobs set errors = $3 where tenant = $1 and id = $2")
-                .bind(self.tenant.as_str())
-                .bind(self.id)
-                .bind(errors)
-                .execute(&mut *self.conn)
-                .await?;
-            return Err(Failure::Errors);
+            return self.refuse(errors).await;
         }
-        let planned_at = self.log.head(&self.tenant).await?;
         let mut counts = plan(&mut self.conn, &self.staging, &self.tenant, &modes).await?;
         self.count(&counts).await?;
         lap(&mut self.phases, "plan");
@@ -208,8 +205,8 @@ impl Import {
             // The roster moved: what the set refers to and what it changes is looked at again, now under the lock.
             let found = checks_of(&self.staging, &self.tenant, &modes).run(&mut self.conn).await?;
             if !found.is_empty() {
-                write_errors(&mut self.conn, &self.tenant, self.id, 0, &found).await?;
-                return Err(Failure::Errors);
+                let errors = write_errors(&mut self.conn, &self.tenant, self.id, 0, &found).await?;
+                return self.refuse(errors).await;
             }
             counts = plan(&mut self.conn, &self.staging, &self.tenant, &modes).await?;
             self.count(&counts).await?;
@@ -224,6 +221,16 @@ impl Import {
         lap(&mut self.phases, "apply");
         self.complete(tx).await?;
         Ok(())
+    }
+
+    async fn refuse(&mut self, errors: i64) -> Result<(), Failure> {
+        sqlx::query("update import_jobs set errors = $3 where tenant = $1 and id = $2")
+            .bind(self.tenant.as_str())
+            .bind(self.id)
+            .bind(errors)
+            .execute(&mut *self.conn)
+            .await?;
+        Err(Failure::Errors)
     }
 
     /// The job is completed in the very transaction that makes its events visible.

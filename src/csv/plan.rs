@@ -1,4 +1,5 @@
-//! What a set would change: the staged rows against the roster as it stands. One join per entity.
+//! What a set would change: the staged rows against the roster as it stands, each looked up by its key (a join's
+//! plan would hang on statistics that do not know the tenant yet).
 
 use std::collections::BTreeMap;
 
@@ -37,9 +38,11 @@ pub async fn plan(
         let (entity, table) = (number(*kind), kind.entity().table);
         // A row says what the record shall be; it is planned when the roster does not say the same already.
         sqlx::query(&format!(
-            "insert into {plan} (entity, sourced_id, line, withdraw, sequence, owner)
-             select s.entity, s.sourced_id, s.line, s.withdrawn, coalesce(c.sequence, 0), s.owner
-               from {rows} s left join {table} c on c.tenant = $1 and c.sourced_id = s.sourced_id
+            "insert into {plan} (entity, sourced_id, line, withdraw, sequence, withdrawn, owner)
+             select s.entity, s.sourced_id, s.line, s.withdrawn, coalesce(c.sequence, 0), c.status <> 'active', s.owner
+               from {rows} s
+                    left join lateral (select * from {table} c
+                                        where c.tenant = $1 and c.sourced_id = s.sourced_id limit 1) c on true
               where s.entity = {entity}
                 and case when s.withdrawn then c.status = 'active'
                          else c.sourced_id is null or c.status <> 'active' or c.digest <> s.digest end"
@@ -53,8 +56,8 @@ pub async fn plan(
                 _ => "c.sourced_id",
             };
             sqlx::query(&format!(
-                "insert into {plan} (entity, sourced_id, line, withdraw, sequence, owner)
-                 select {entity}, c.sourced_id, 0, true, c.sequence, {owner}
+                "insert into {plan} (entity, sourced_id, line, withdraw, sequence, withdrawn, owner)
+                 select {entity}, c.sourced_id, 0, true, c.sequence, false, {owner}
                    from {table} c
                   where c.tenant = $1 and c.status = 'active'
                     and not exists (select from {rows} s where s.entity = {entity} and s.sourced_id = c.sourced_id)"
@@ -64,14 +67,12 @@ pub async fn plan(
             .await?;
         }
         let (created, changed, restored, withdrawn, from_rows): (i64, i64, i64, i64, i64) = sqlx::query_as(&format!(
-            "select count(*) filter (where not p.withdraw and p.sequence = 0),
-                    count(*) filter (where not p.withdraw and p.sequence > 0 and c.status = 'active'),
-                    count(*) filter (where not p.withdraw and p.sequence > 0 and c.status <> 'active'),
-                    count(*) filter (where p.withdraw), count(*) filter (where p.line > 0)
-               from {plan} p left join {table} c on c.tenant = $1 and c.sourced_id = p.sourced_id
-              where p.entity = {entity}"
+            "select count(*) filter (where not withdraw and sequence = 0),
+                    count(*) filter (where not withdraw and sequence > 0 and not withdrawn),
+                    count(*) filter (where not withdraw and sequence > 0 and withdrawn),
+                    count(*) filter (where withdraw), count(*) filter (where line > 0)
+               from {plan} where entity = {entity}"
         ))
-        .bind(tenant.as_str())
         .fetch_one(&mut *conn)
         .await?;
         let staged: i64 = sqlx::query_scalar(&format!("select count(*) from {rows} where entity = {entity}"))

@@ -42,7 +42,7 @@ impl Staging {
             format!("create unlogged table {refs} (slot smallint not null, sourced_id text collate \"C\" not null)"),
             format!(
                 "create unlogged table {plan} (entity smallint not null, sourced_id text collate \"C\" not null,
-                 line bigint not null, withdraw boolean not null, sequence bigint not null,
+                 line bigint not null, withdraw boolean not null, sequence bigint not null, withdrawn boolean,
                  owner text collate \"C\")"
             ),
         ] {

@@ -31,6 +31,10 @@ const FILES: [(&str, &str); 10] = [
 ];
 
 /// One read model and the statement that keeps it.
+///
+/// Rows are looked up by what the batch holds, never by the tenant alone: statistics do not know a tenant whose
+/// first import is under way, and a plan that goes through all its rows for each row of the batch is quadratic.
+/// An aggregate's id begins with its tenant, so events are looked up by it alone.
 pub struct Projection {
     /// Of the file, and of the table.
     pub name: &'static str,
@@ -122,8 +126,8 @@ versions as materialized (
   select m.*, lead(m.since) over (partition by m.sourced_id order by m.since) as until from made m),
 moved as (
   delete from {name} c
-   using (select sourced_id, min(since) as since from versions group by sourced_id) v
-   where c.tenant = $1 and c.sourced_id = v.sourced_id
+   using (select tenant, sourced_id, min(since) as since from versions group by tenant, sourced_id) v
+   where c.tenant = v.tenant and c.sourced_id = v.sourced_id
   returning c.*, v.since as replaced_at),
 stood as (
   insert into {name}_history ({list}, until)
@@ -179,8 +183,7 @@ impl Part {
         format!(
             "  select whole.sourced_id, e.unit, e.recorded_at
     from events e
-         left join events b on b.tenant = e.tenant and b.aggregate_type = e.aggregate_type
-                           and b.aggregate_id = e.aggregate_id and b.sequence = e.sequence - 1,
+         left join events b on b.aggregate_type = e.aggregate_type and b.aggregate_id = e.aggregate_id and b.sequence = e.sequence - 1,
          lateral (values ({}), ({})) as whole(sourced_id)
    where e.tenant = $1 and e.position > $2 and e.position <= $3 and e.aggregate_type = '{kind}'
      and whole.sourced_id is not null{visible}",
@@ -208,7 +211,7 @@ wholes as materialized (
          lateral (
            select e.sequence, {STATUS} as status, {DIGEST} as digest, e.payload -> 'record' as record
              from events e
-            where e.tenant = $1 and e.aggregate_type = '{kind}' and e.aggregate_id = $1 || '/' || t.sourced_id
+            where e.aggregate_type = '{kind}' and e.aggregate_id = $1 || '/' || t.sourced_id
               and e.unit <= t.since and e.position <= $3
             order by e.sequence desc limit 1
          ) own),

@@ -86,14 +86,15 @@ impl Projections {
         let mut shadow = Shadow::create(chosen, db, tenant).await?;
         shadow.catch_up(&progress).await?;
         sqlx::query("begin").execute(&mut *shadow.conn).await?;
-        let (fingerprint, head) = shadow.lock().await?;
+        let head = shadow.lock().await?.1;
         shadow.advance_to(head, &progress).await?;
         shadow.compare_freely().await?;
         let mut replaced = 0;
         for projection in shadow.projections.clone() {
             replaced += shadow.replace(projection).await?;
         }
-        if whole || fingerprint == self.fingerprint {
+        // Only all of them together stand at a position.
+        if whole {
             sqlx::query("update tenants set read_models = $2, projected = $3 where tenant = $1")
                 .bind(tenant.as_str())
                 .bind(&self.fingerprint)

@@ -36,7 +36,7 @@ impl<'a> Splicer<'a> {
             at = id_from;
             let Some(id_len) = memchr::memchr(b'"', &bytes[id_from..]) else { break };
             let id_to = id_from + id_len;
-            let Some(kind) = bytes[id_to..].strip_prefix(TYPE).and_then(|rest| kind_of(rest)) else { continue };
+            let Some(kind) = bytes[id_to..].strip_prefix(TYPE).and_then(kind_of) else { continue };
             out.extend_from_slice(&bytes[copied..begin]);
             out.extend_from_slice(b"{\"href\":\"");
             out.extend_from_slice(self.base.as_bytes());
