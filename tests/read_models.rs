@@ -74,7 +74,8 @@ async fn a_user_shows_its_parts_as_they_stood() {
     commands.execute("v", Command::<User>::Withdraw, &origin, None).await.unwrap(); // 8
 
     let mut conn = log.db().acquire(&midori).await.unwrap();
-    let versions: Vec<(String, i64, Option<i64>, Option<Vec<String>>, String)> = sqlx::query_as(
+    type Version = (String, i64, Option<i64>, Option<Vec<String>>, String);
+    let versions: Vec<Version> = sqlx::query_as(
         "select sourced_id, since, until, role_org_sourced_ids, given_name
            from (select * from users union all select * from users_history) u order by sourced_id, since",
     )
