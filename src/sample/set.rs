@@ -8,10 +8,11 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use super::broken::{Faults, Property};
 use super::city::City;
 use super::faults::{ExpectedError, FaultKind};
-use super::file::{File, MANIFEST_FILES};
+use super::file::File;
 use super::key::Of;
 use super::rows::Sink;
 use super::{Dialect, SampleError, SampleOptions, SetReport};
+use crate::csv::edition::FILES;
 
 #[derive(Clone, Copy)]
 pub(super) enum Mode {
@@ -119,7 +120,7 @@ impl<'a, W: Write + Seek> SetWriter<'a, W> {
             Dialect::JapanFinal => "1.2_JP",
             Dialect::JapanDomestic | Dialect::Base => "1.2",
         };
-        let files = MANIFEST_FILES.iter().map(|stem| {
+        let files = FILES.iter().map(|stem| {
             let there = self.report.rows.contains_key(stem);
             let mode = if there { self.mode.as_str() } else { "absent" };
             (format!("file.{stem}"), mode)
