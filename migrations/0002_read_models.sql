@@ -8,9 +8,6 @@
 create type guid_ref as ("sourcedId" text);                      -- as references stand in records
 create type user_id as ("type" text, identifier text);
 
-create function sourced_ids(refs guid_ref[]) returns text[] language sql immutable parallel safe
-    as $$ select case when refs is not null then array(select r."sourcedId" from unnest(refs) r) end $$;
-
 -- The document a client is sent: base members, derived members ('"roles":[…],' or ''), the record.
 create function document(sourced_id text, status text, modified timestamptz, derived text, record json)
     returns text language sql stable parallel safe

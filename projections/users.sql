@@ -5,7 +5,7 @@
 select w.tenant, w.sourced_id, w.since, w.sequence, w.status, w.date_last_modified, w.digest,
        r."enabledUser", r.username, array(select i.type || ':' || i.identifier from unnest(r."userIds") i),
        r."givenName", r."familyName", r."middleName", r.identifier, r.email, r.sms, r.phone,
-       sourced_ids(r.agents), r.grades, r."userMasterIdentifier",
+       array(select a."sourcedId" from unnest(r.agents) a), r.grades, r."userMasterIdentifier",
        r."preferredFirstName", r."preferredMiddleName", r."preferredLastName",
        (r."primaryOrg")."sourcedId", r.pronouns,
        role.names, role.orgs,

@@ -89,15 +89,18 @@ async fn decide_group(
     let Staging { rows, plan, .. } = staging;
     let entities = group.iter().map(|k| number(*k).to_string()).collect::<Vec<_>>().join(", ");
     let names = group.iter().map(|k| format!("when {} then '{}'", number(*k), k.name())).collect::<String>();
-    let order = if group.len() > 1 { "p.owner, p.entity, p.sourced_id" } else { "p.line, p.sourced_id" };
+    // In the order of the keys, so that neighbours in the indexes are written together.
+    let order = if group.len() > 1 { "p.owner, p.entity, p.sourced_id" } else { "p.sourced_id" };
+    // Sorted without the records, which are then looked up one by one: the first batch is there at once.
     let sql = format!(
         "select p.entity, p.sourced_id, p.line, p.withdraw, p.sequence, s.record, e.payload::text as last
-           from {plan} p
-                left join {rows} s on s.entity = p.entity and s.sourced_id = p.sourced_id
-                left join events e on p.sequence > 0
-                      and e.aggregate_type = case p.entity {names} end
-                      and e.aggregate_id = $1 || '/' || p.sourced_id and e.sequence = p.sequence
-          where p.entity in ({entities}) order by {order}"
+           from (select * from {plan} p where p.entity in ({entities}) order by {order} offset 0) p
+                left join lateral (
+                  select s.record from {rows} s where s.entity = p.entity and s.sourced_id = p.sourced_id limit 1) s on true
+                left join lateral (
+                  select e.payload from events e
+                   where p.sequence > 0 and e.aggregate_type = case p.entity {names} end
+                     and e.aggregate_id = $1 || '/' || p.sourced_id and e.sequence = p.sequence limit 1) e on true"
     );
     let mut planned = sqlx::query_as::<_, PlannedRow>(&sql).bind(tenant.as_str()).fetch(source);
     let mut batch = Vec::with_capacity(BATCH);

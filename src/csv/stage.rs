@@ -34,6 +34,9 @@ impl Staging {
     pub async fn create(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let Self { rows, refs, plan } = self;
         for statement in [
+            // The connection is the job's own: sorts and groups of a whole set stay in memory.
+            "set work_mem = '64MB'".to_owned(),
+            "set maintenance_work_mem = '128MB'".to_owned(),
             format!(
                 "create unlogged table {rows} (entity smallint not null, line bigint not null,
                  sourced_id text collate \"C\" not null, withdrawn boolean not null, tag text,

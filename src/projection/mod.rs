@@ -8,6 +8,7 @@
 //!   when it comes, goes or leads elsewhere.
 
 mod rebuild;
+mod shadow;
 
 use sha2::{Digest, Sha256};
 use sqlx::{Postgres, Transaction};
@@ -16,8 +17,10 @@ use crate::db::Db;
 use crate::log::Tenant;
 pub use rebuild::{Difference, ShadowError};
 
-/// Name and text of each file, in the order in which they are applied: what others read from comes first.
+/// Name and text of each file, in the order in which they are applied: what others read from comes first; the largest
+/// first of all, since a rebuild makes several at a time.
 const FILES: [(&str, &str); 10] = [
+    ("enrollments", include_str!("../../projections/enrollments.sql")),
     ("lineage", include_str!("../../projections/lineage.sql")),
     ("roles", include_str!("../../projections/roles.sql")),
     ("user_profiles", include_str!("../../projections/user_profiles.sql")),
@@ -26,7 +29,6 @@ const FILES: [(&str, &str); 10] = [
     ("courses", include_str!("../../projections/courses.sql")),
     ("classes", include_str!("../../projections/classes.sql")),
     ("users", include_str!("../../projections/users.sql")),
-    ("enrollments", include_str!("../../projections/enrollments.sql")),
     ("demographics", include_str!("../../projections/demographics.sql")),
 ];
 
@@ -40,6 +42,7 @@ pub struct Projection {
     pub name: &'static str,
     /// Aggregate types whose events touch it.
     pub reads: Vec<&'static str>,
+    file: &'static str,
 
     statement: String,
 }
@@ -101,6 +104,16 @@ impl Projections {
 }
 
 impl Projection {
+    /// What stands, and what stood before.
+    fn tables(&self) -> [String; 2] {
+        [self.name.to_owned(), format!("{}_history", self.name)]
+    }
+
+    /// Whether its rows are made with the help of another read model's, which is then asked for what stood.
+    fn reads_from(&self, other: &Self) -> bool {
+        self.name != other.name && self.file.contains(&format!("{}_history", other.name))
+    }
+
     async fn run(&self, conn: &mut sqlx::PgConnection, tenant: &Tenant, from: i64, to: i64) -> Result<(), sqlx::Error> {
         sqlx::query(&self.statement).bind(tenant.as_str()).bind(from).bind(to).execute(conn).await.map(drop)
     }
@@ -116,8 +129,8 @@ impl Projection {
   select distinct on (e.aggregate_type, e.aggregate_id, e.unit)
          e.tenant, e.aggregate_type, substr(e.aggregate_id, length(e.tenant) + 2) as sourced_id,
          e.unit as since, e.sequence, {STATUS} as status,
-         e.recorded_at as date_last_modified, {DIGEST} as digest, e.payload -> 'record' as record
-    from events e
+         e.recorded_at as date_last_modified, {DIGEST} as digest, p.record
+    from events e, {RECORD}
    where e.tenant = $1 and e.position > $2 and e.position <= $3 and e.aggregate_type in ({types})
    order by e.aggregate_type, e.aggregate_id, e.unit, e.position desc),
 {wholes}made as materialized (
@@ -138,12 +151,14 @@ insert into {name} select v.* from (select count(*) from moved) first, versions 
         );
         let mut reads = own;
         reads.extend(parts.iter().map(|p| p.kind));
-        Self { name, reads, statement }
+        Self { name, reads, file, statement }
     }
 }
 
 const STATUS: &str = "case e.event_type when 'Withdrawn' then 'tobedeleted' else 'active' end";
-const DIGEST: &str = "sha256(convert_to((e.payload -> 'record')::text, 'UTF8'))";
+const DIGEST: &str = "sha256(convert_to(p.record::text, 'UTF8'))";
+/// Out of the payload once, however often it is used.
+const RECORD: &str = "lateral (select e.payload -> 'record' as record offset 0) p";
 
 /// A record type whose `member` names the record it is shown in.
 struct Part {
@@ -183,7 +198,8 @@ impl Part {
         format!(
             "  select whole.sourced_id, e.unit, e.recorded_at
     from events e
-         left join events b on b.aggregate_type = e.aggregate_type and b.aggregate_id = e.aggregate_id and b.sequence = e.sequence - 1,
+         left join events b on b.aggregate_type = e.aggregate_type and b.aggregate_id = e.aggregate_id
+               and b.sequence = nullif(e.sequence - 1, 0),
          lateral (values ({}), ({})) as whole(sourced_id)
    where e.tenant = $1 and e.position > $2 and e.position <= $3 and e.aggregate_type = '{kind}'
      and whole.sourced_id is not null{visible}",
@@ -202,15 +218,17 @@ fn wholes(own: &[&str], parts: &[Part]) -> String {
     let touched = parts.iter().map(Part::touched).collect::<Vec<_>>().join("\n  union\n");
     format!(
         "touched (sourced_id, since, date_last_modified) as materialized (
-  select sourced_id, since, date_last_modified from changes
-  union
-{touched}),
+{touched}
+  except
+  select sourced_id, since, date_last_modified from changes),
 wholes as materialized (
-  select $1 as tenant, t.sourced_id, t.since, t.date_last_modified, own.sequence, own.status, own.digest, own.record
+  select tenant, sourced_id, since, date_last_modified, sequence, status, digest, record from changes
+  union all
+  select $1, t.sourced_id, t.since, t.date_last_modified, own.sequence, own.status, own.digest, own.record
     from touched t,
          lateral (
-           select e.sequence, {STATUS} as status, {DIGEST} as digest, e.payload -> 'record' as record
-             from events e
+           select e.sequence, {STATUS} as status, {DIGEST} as digest, p.record
+             from events e, {RECORD}
             where e.aggregate_type = '{kind}' and e.aggregate_id = $1 || '/' || t.sourced_id
               and e.unit <= t.since and e.position <= $3
             order by e.sequence desc limit 1
@@ -241,6 +259,17 @@ mod tests {
                 assert!(crate::roster::EntityType::from_name(kind).is_some(), "{name} reads {kind}");
             }
         }
-        assert_eq!(header(FILES[7].1, "parts"), ["role.user", "userProfile.user"]);
+        let users = FILES.iter().find(|f| f.0 == "users").unwrap();
+        assert_eq!(header(users.1, "parts"), ["role.user", "userProfile.user"]);
+    }
+
+    #[test]
+    fn what_others_read_from_comes_first() {
+        let all: Vec<_> = FILES.map(|(name, file)| Projection::assemble(name, file, vec!["tenant".into()])).into();
+        for (n, projection) in all.iter().enumerate() {
+            assert!(!all[n..].iter().any(|later| projection.reads_from(later)), "{}", projection.name);
+        }
+        let named = |name: &str| all.iter().find(|p| p.name == name).unwrap();
+        assert!(named("users").reads_from(named("roles")) && named("orgs").reads_from(named("lineage")));
     }
 }

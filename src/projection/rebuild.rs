@@ -1,17 +1,9 @@
-//! The read models made anew from the log, beside the live ones: to compare (`verify`) or to take over (`rebuild`).
-//!
-//! The shadow tables are temporary ones of the same names. Postgres looks there first, so the very statements
-//! that keep the live tables fill them.
+//! The read models against the log: compared with what it says (`verify`), or put right (`rebuild`).
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Connection, Postgres};
-
+use super::shadow::Shadow;
 use super::{Projection, Projections};
 use crate::db::Db;
 use crate::log::Tenant;
-
-/// Events taken in one go.
-const CHUNK: i64 = 20_000;
 
 /// The first place where a read model is not what the log says.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -34,14 +26,6 @@ pub enum ShadowError {
     Sql(#[from] sqlx::Error),
 }
 
-struct Shadow<'a> {
-    projections: Vec<&'a Projection>,
-    tenant: &'a Tenant,
-    conn: PoolConnection<Postgres>,
-    live_schema: String,
-    position: i64,
-}
-
 impl Projections {
     /// Recomputes the tenant's read models from the log and compares. Gives the position compared at, and the
     /// first difference if there is one. Writers are not held up.
@@ -52,20 +36,9 @@ impl Projections {
         progress: impl Fn(i64, i64),
     ) -> Result<(i64, Option<Difference>), ShadowError> {
         let mut shadow = Shadow::create(self.all.iter().collect(), db, tenant).await?;
-        shadow.catch_up(&progress).await?;
-        sqlx::query("begin isolation level repeatable read").execute(&mut *shadow.conn).await?;
-        shadow.catch_up(&progress).await?;
-        let position = shadow.position;
-        shadow.compare_freely().await?;
-        let mut found = None;
-        for projection in shadow.projections.clone() {
-            found = shadow.compare(projection).await?;
-            if found.is_some() {
-                break;
-            }
-        }
-        sqlx::query("rollback").execute(&mut *shadow.conn).await?;
-        Ok((position, found))
+        let found = shadow.compare_all(&progress).await;
+        shadow.drop().await?;
+        found
     }
 
     /// Recomputes read models from the log, then replaces in one transaction what differs. Readers see the old
@@ -84,26 +57,9 @@ impl Projections {
         }
         let whole = chosen.len() == self.all.len();
         let mut shadow = Shadow::create(chosen, db, tenant).await?;
-        shadow.catch_up(&progress).await?;
-        sqlx::query("begin").execute(&mut *shadow.conn).await?;
-        let head = shadow.lock().await?.1;
-        shadow.advance_to(head, &progress).await?;
-        shadow.compare_freely().await?;
-        let mut replaced = 0;
-        for projection in shadow.projections.clone() {
-            replaced += shadow.replace(projection).await?;
-        }
-        // Only all of them together stand at a position.
-        if whole {
-            sqlx::query("update tenants set read_models = $2, projected = $3 where tenant = $1")
-                .bind(tenant.as_str())
-                .bind(&self.fingerprint)
-                .bind(head)
-                .execute(&mut *shadow.conn)
-                .await?;
-        }
-        sqlx::query("commit").execute(&mut *shadow.conn).await?;
-        Ok((head, replaced))
+        let replaced = shadow.replace_all(whole.then_some(self.fingerprint()), &progress).await;
+        shadow.drop().await?;
+        replaced
     }
 
     /// Tenants whose read models were made by other projections than these.
@@ -118,70 +74,58 @@ impl Projections {
     }
 }
 
-impl<'a> Shadow<'a> {
-    async fn create(projections: Vec<&'a Projection>, db: &Db, tenant: &'a Tenant) -> Result<Shadow<'a>, ShadowError> {
-        let mut conn = db.acquire(tenant).await?;
-        // Temporary tables and settings end with the connection; statements prepared before would miss the former.
-        conn.close_on_drop();
-        conn.clear_cached_statements().await?;
-        for setting in [
-            "set temp_buffers = '128MB'",
-            "set work_mem = '64MB'",
-            "set enable_hashjoin = off", // as in an append: the batch's rows are looked up by key
-            "set enable_mergejoin = off",
-            "set enable_seqscan = off",
-        ] {
-            sqlx::query(setting).execute(&mut *conn).await?;
-        }
-        let live_schema: String =
-            sqlx::query_scalar("select quote_ident(current_schema())").fetch_one(&mut *conn).await?;
-        for projection in &projections {
-            for table in [projection.name.to_owned(), format!("{}_history", projection.name)] {
-                let create = format!("create temporary table {table} (like {live_schema}.{table} including indexes)");
-                sqlx::query(&create).execute(&mut *conn).await?;
-            }
-        }
-        Ok(Shadow { projections, tenant, conn, live_schema, position: 0 })
+impl Shadow<'_> {
+    async fn compare_all(&mut self, progress: &impl Fn(i64, i64)) -> Result<(i64, Option<Difference>), ShadowError> {
+        self.fill(progress).await?;
+        sqlx::query("begin isolation level repeatable read").execute(&mut *self.conn).await?;
+        let compared = self.compare_snapshot().await;
+        sqlx::query("rollback").execute(&mut *self.conn).await?;
+        compared
     }
 
-    async fn head(&mut self) -> Result<(String, i64), ShadowError> {
-        self.tenant_row("").await
-    }
-
-    async fn lock(&mut self) -> Result<(String, i64), ShadowError> {
-        self.tenant_row("for no key update").await
-    }
-
-    async fn tenant_row(&mut self, locking: &str) -> Result<(String, i64), ShadowError> {
-        sqlx::query_as(&format!("select read_models, head from tenants where tenant = $1 {locking}"))
-            .bind(self.tenant.as_str())
-            .fetch_optional(&mut *self.conn)
-            .await?
-            .ok_or_else(|| ShadowError::UnknownTenant(self.tenant.clone()))
-    }
-
-    async fn catch_up(&mut self, progress: &impl Fn(i64, i64)) -> Result<(), ShadowError> {
+    async fn compare_snapshot(&mut self) -> Result<(i64, Option<Difference>), ShadowError> {
         let head = self.head().await?.1;
-        self.advance_to(head, progress).await
-    }
-
-    async fn advance_to(&mut self, head: i64, progress: &impl Fn(i64, i64)) -> Result<(), ShadowError> {
-        let mut analyze_at = CHUNK;
-        while self.position < head {
-            let to = (self.position + CHUNK).min(head);
-            for projection in &self.projections {
-                projection.run(&mut self.conn, self.tenant, self.position, to).await?;
-            }
-            self.position = to;
-            progress(to, head);
-            if to >= analyze_at {
-                analyze_at = to * 4;
-                for projection in &self.projections {
-                    sqlx::query(&format!("analyze pg_temp.{}", projection.name)).execute(&mut *self.conn).await?;
-                }
+        self.catch_up(head).await?;
+        self.compare_freely().await?;
+        for projection in self.projections.clone() {
+            if let Some(found) = self.compare(projection).await? {
+                return Ok((head, Some(found)));
             }
         }
-        Ok(())
+        Ok((head, None))
+    }
+
+    /// `fingerprint`: of the projections, when all read models are replaced; only then they stand at a position.
+    async fn replace_all(
+        &mut self,
+        fingerprint: Option<&str>,
+        progress: &impl Fn(i64, i64),
+    ) -> Result<(i64, u64), ShadowError> {
+        self.fill(progress).await?;
+        sqlx::query("begin").execute(&mut *self.conn).await?;
+        let replaced = self.replace_locked(fingerprint).await;
+        let end = if replaced.is_ok() { "commit" } else { "rollback" };
+        sqlx::query(end).execute(&mut *self.conn).await?;
+        replaced
+    }
+
+    async fn replace_locked(&mut self, fingerprint: Option<&str>) -> Result<(i64, u64), ShadowError> {
+        let head = self.lock().await?.1;
+        self.catch_up(head).await?;
+        self.compare_freely().await?;
+        let mut replaced = 0;
+        for projection in self.projections.clone() {
+            replaced += self.replace(projection).await?;
+        }
+        if let Some(fingerprint) = fingerprint {
+            sqlx::query("update tenants set read_models = $2, projected = $3 where tenant = $1")
+                .bind(self.tenant.as_str())
+                .bind(fingerprint)
+                .bind(head)
+                .execute(&mut *self.conn)
+                .await?;
+        }
+        Ok((head, replaced))
     }
 
     /// Whole tables are compared, which no lookup by key is good for.
@@ -193,15 +137,16 @@ impl<'a> Shadow<'a> {
     }
 
     async fn compare(&mut self, projection: &Projection) -> Result<Option<Difference>, ShadowError> {
-        for table in [projection.name.to_owned(), format!("{}_history", projection.name)] {
-            let live = format!("select * from {}.{table} where tenant = $1", self.live_schema);
-            let made = format!("select * from pg_temp.{table}");
+        for table in projection.tables() {
             let found: Option<Difference> = sqlx::query_as(&format!(
-                "select '{table}' as \"table\", sourced_id, since, what from (
-                   select sourced_id, since, 'unexpected' as what from ({live} except {made}) u
-                   union all
-                   select sourced_id, since, 'missing' from ({made} except {live}) m) d
-                 order by sourced_id, since, what limit 1"
+                "select '{table}' as \"table\", sourced_id, since,
+                        case when live is null then 'missing' else 'unexpected' end as what
+                   from (select l as live, l.sourced_id, l.since from {}.{table} l where tenant = $1) l
+                        full join (select m as made, m.sourced_id, m.since from {table} m) m
+                        using (sourced_id, since)
+                  where live is distinct from made
+                  order by sourced_id, since limit 1",
+                self.live_schema
             ))
             .bind(self.tenant.as_str())
             .fetch_optional(&mut *self.conn)
@@ -215,18 +160,18 @@ impl<'a> Shadow<'a> {
 
     async fn replace(&mut self, projection: &Projection) -> Result<u64, ShadowError> {
         let mut replaced = 0;
-        for table in [projection.name.to_owned(), format!("{}_history", projection.name)] {
+        for table in projection.tables() {
             let live = format!("{}.{table}", self.live_schema);
             let deleted = sqlx::query(&format!(
                 "delete from {live} l where tenant = $1 and not exists (
-                   select from pg_temp.{table} s
+                   select from {table} s
                     where s.sourced_id = l.sourced_id and s.since = l.since and s is not distinct from l)"
             ))
             .bind(self.tenant.as_str())
             .execute(&mut *self.conn)
             .await?;
             let inserted = sqlx::query(&format!(
-                "insert into {live} select s.* from pg_temp.{table} s where not exists (
+                "insert into {live} select s.* from {table} s where not exists (
                    select from {live} l where l.tenant = $1 and l.sourced_id = s.sourced_id and l.since = s.since)"
             ))
             .bind(self.tenant.as_str())
