@@ -16,6 +16,9 @@ use sqlx::{Connection, Executor};
 /// Longest that anything is waited for. Nothing passes or fails by its duration: this only ends what hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// All scopes of the roster and of imports.
+pub const EVERYTHING: &str = "roster.readonly,roster-demographics.readonly,import";
+
 static POSTGRES: OnceLock<EmbeddedPostgres> = OnceLock::new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -92,7 +95,7 @@ impl Server {
 
     /// On a database that has the tenant.
     pub fn on(url: &str) -> Self {
-        let token = token(url, "midori", "roster,demographics,import");
+        let token = token(url, "midori", EVERYTHING);
         let mut child = rosterhub(url, &["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
@@ -161,12 +164,23 @@ impl Drop for Server {
     }
 }
 
+/// An API key with these scopes.
 pub fn token(url: &str, tenant: &str, scopes: &str) -> String {
-    let (code, text) =
-        run(url, &["token", "create", "--tenant", tenant, "--name", "test", "--scopes", scopes, "--json"]);
+    let made = client(url, tenant, &["--scopes", scopes, "--api-key"]);
+    made["apiKey"].as_str().unwrap().to_owned()
+}
+
+/// Makes a client; what the command prints.
+pub fn client(url: &str, tenant: &str, args: &[&str]) -> Value {
+    json(url, &[&["client", "create", "--tenant", tenant, "--name", "test"], args].concat())
+}
+
+/// Runs a command that succeeds with `--json`: what it prints.
+pub fn json(url: &str, args: &[&str]) -> Value {
+    let (code, text) = run(url, &[args, &["--json"]].concat());
     assert_eq!(code, 0, "{text}");
-    let line = text.lines().find(|l| l.starts_with('{')).unwrap();
-    serde_json::from_str::<Value>(line).unwrap()["token"].as_str().unwrap().to_owned()
+    let line = text.lines().find(|l| l.starts_with(['{', '['])).unwrap_or_else(|| panic!("{text}"));
+    serde_json::from_str(line).unwrap()
 }
 
 /// A small city: 2 schools.
