@@ -24,11 +24,14 @@ const LARGEST: usize = 16 * 1024;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 pub fn router() -> Router<Hub> {
-    Router::new()
+    let tokens = Router::new()
         .route("/oauth/token", post(token))
         .method_not_allowed_fallback(async || OAuthError::wrong_verb())
-        .layer(CatchPanicLayer::custom(|_| OAuthError::server_error().into_response()))
-        .merge(Router::new().route("/.well-known/jwks.json", get(jwks)))
+        .layer(CatchPanicLayer::custom(|_| OAuthError::server_error().into_response()));
+    let keys = Router::new()
+        .route("/.well-known/jwks.json", get(jwks))
+        .method_not_allowed_fallback(async || HubError::wrong_verb());
+    tokens.merge(keys)
 }
 
 /// An error as RFC 6749, section 5.2, has it: `{"error":"…","error_description":"…"}`.

@@ -1,6 +1,7 @@
 //! Starts the real thing.
 
 use std::io::{BufRead, BufReader, Cursor};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -55,6 +56,11 @@ pub fn tenant(name: &str) -> Tenant {
     name.parse().unwrap()
 }
 
+/// Data folder of the servers of this run.
+pub fn data_dir() -> PathBuf {
+    std::env::temp_dir().join(format!("rosterhub-test-{}-data", std::process::id()))
+}
+
 /// The binary, on a database, with arguments.
 pub fn rosterhub(url: &str, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rosterhub"));
@@ -62,7 +68,7 @@ pub fn rosterhub(url: &str, args: &[&str]) -> Command {
         .args(args)
         .env("DATABASE_URL", url)
         .env("ROSTERHUB_LISTEN", "127.0.0.1:0")
-        .env("ROSTERHUB_DATA_DIR", std::env::temp_dir().join(format!("rosterhub-test-{}-data", std::process::id())))
+        .env("ROSTERHUB_DATA_DIR", data_dir())
         .env("ROSTERHUB_LOG", "info")
         .stdin(Stdio::null());
     command
@@ -95,8 +101,15 @@ impl Server {
 
     /// On a database that has the tenant.
     pub fn on(url: &str) -> Self {
+        Self::with(url, &[])
+    }
+
+    /// The same, with settings.
+    pub fn with(url: &str, settings: &[(&str, &str)]) -> Self {
         let token = token(url, "midori", EVERYTHING);
-        let mut child = rosterhub(url, &["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut command = rosterhub(url, &["serve"]);
+        command.envs(settings.iter().copied()).stderr(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
         let address = loop {
