@@ -1,6 +1,7 @@
 //! The configuration: one type, from environment and file, in that order of precedence. `rosterhub config`
 //! prints it with its documentation.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -27,10 +28,27 @@ pub struct Config {
     #[config(env = "ROSTERHUB_LISTEN", default = "127.0.0.1:8380")]
     pub listen: SocketAddr,
 
-    /// Address under which clients reach the hub, for the `href`s in answers. Default: `http://` and the Host
-    /// header of the request.
+    /// Address under which clients reach the hub, for the `href`s in answers and as the issuer of access tokens.
+    /// Default: what trusted proxies say, else `http://` and the Host header of the request.
     #[config(env = "ROSTERHUB_PUBLIC_URL")]
     pub public_url: Option<String>,
+
+    /// Reverse proxies between clients and the hub, each of which adds itself to the headers named by
+    /// `proxy_headers`. 0: those headers are ignored. Too large a number lets clients choose the address they seem to
+    /// come from.
+    #[config(env = "ROSTERHUB_TRUSTED_PROXIES", default = 0)]
+    pub trusted_proxies: usize,
+
+    /// The headers that the proxies set: `x-forwarded` (X-Forwarded-For, -Proto, -Host, -Prefix) or `forwarded`
+    /// (RFC 7239). The other ones are ignored, since a client could have sent them.
+    #[config(env = "ROSTERHUB_PROXY_HEADERS", default = "x-forwarded")]
+    pub proxy_headers: ProxyHeaders,
+
+    /// Encrypts the private keys that the database keeps: 32 bytes in base64, as of `openssl rand -base64 32`.
+    /// Several with commas between: the first encrypts, the others still decrypt what they encrypted. Default: made
+    /// once, in the file `secret.key` of the data folder. Instances that share a database must share it: set it.
+    #[config(env = "ROSTERHUB_SECRET_KEY")]
+    pub secret_key: Option<SecretKeys>,
 
     /// Largest upload in bytes.
     #[config(env = "ROSTERHUB_MAX_UPLOAD_BYTES", default = 2_147_483_648u64)]
@@ -58,6 +76,30 @@ pub struct Config {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// Which headers proxies set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeaders {
+    XForwarded,
+    Forwarded,
+}
+
+/// Keys as they are configured. Not shown by `Debug`.
+#[derive(Clone, serde::Deserialize)]
+pub struct SecretKeys(String);
+
+impl SecretKeys {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKeys(…)")
+    }
 }
 
 impl Config {
@@ -102,7 +144,7 @@ mod tests {
     #[test]
     fn the_template_names_every_setting() {
         let template = Config::template();
-        for setting in ["database_url", "listen", "public_url", "max_upload_bytes", "log_format"] {
+        for setting in ["database_url", "listen", "public_url", "trusted_proxies", "secret_key", "log_format"] {
             assert!(template.contains(setting), "{setting}");
         }
     }

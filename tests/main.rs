@@ -3,9 +3,12 @@
 
 mod support;
 
+mod addresses;
+mod auth;
 mod crash;
 mod imports;
 mod log;
 mod oneroster;
 mod outage;
 mod read_models;
+mod tokens;

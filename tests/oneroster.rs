@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, bulk, city, run, token};
+use crate::support::{EVERYTHING, Server, bulk, city, run, token};
 
 #[tokio::test]
 async fn an_imported_city_is_read_back() {
@@ -138,7 +138,7 @@ async fn only_the_tenant_s_own_tokens_open_its_roster() {
     assert_eq!(server.http.get(server.oneroster("users")).send().await.unwrap().status(), 401);
     assert_eq!(status("rh_wrong", "users").await, 401);
 
-    let narrow = token(&server.url, "midori", "roster");
+    let narrow = token(&server.url, "midori", "roster.readonly");
     assert_eq!(status(&narrow, "users").await, 200);
     assert_eq!(status(&narrow, "demographics").await, 403);
     let imports = format!("{}/rosterhub/v1/imports", server.base);
@@ -146,7 +146,7 @@ async fn only_the_tenant_s_own_tokens_open_its_roster() {
 
     // Another board sees none of it, though the ids are known.
     assert_eq!(run(&server.url, &["tenant", "create", "aoba"]).0, 0);
-    let other = token(&server.url, "aoba", "roster,demographics,import");
+    let other = token(&server.url, "aoba", EVERYTHING);
     let page: Value =
         server.http.get(server.oneroster("users")).bearer_auth(&other).send().await.unwrap().json().await.unwrap();
     assert_eq!(page, json!({ "users": [] }));

@@ -1,87 +1,122 @@
-//! Who may: bearer tokens, each of one tenant.
+//! Who may: clients, each of one tenant, what they prove themselves with, and the tokens they are given.
 
+pub mod attempts;
+pub mod bearer;
+pub mod clients;
+pub mod grant;
+pub mod keys;
+pub mod limit;
+pub mod scope;
+pub mod secret;
+pub mod token;
+pub mod vault;
+
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use crate::config::Config;
 use crate::db::Db;
 use crate::log::Tenant;
 
-/// A token's holder.
+pub use clients::{Clients, NewClient};
+pub use limit::Rate;
+pub use scope::{Scope, Scopes};
+pub use secret::Kind;
+pub use vault::Vault;
+
+/// How long an instance remembers what it has read: what was revoked is refused at the latest then.
+pub const REMEMBERED: Duration = Duration::from_secs(5);
+
+/// Who asks, with the rights of the request. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
+    pub id: Uuid,
     pub tenant: Tenant,
-    pub name: String,
-    pub scopes: Vec<String>,
+    pub name: Arc<str>,
+    /// What the client may do; of an access token, as far as the token has it too.
+    pub scopes: Scopes,
+    pub rate: Option<Rate>,
+    /// Where it may call from. `None`: from anywhere.
+    networks: Option<Arc<[IpNet]>>,
+    expires_at: Option<DateTime<Utc>>,
 }
-
-/// What a token may be allowed. OneRoster's own scopes come with OAuth.
-pub const SCOPES: [&str; 3] = ["roster", "demographics", "import"];
 
 impl Client {
-    pub fn may(&self, scope: &str) -> bool {
-        self.scopes.iter().any(|s| s == scope)
+    /// Whether it has one of the scopes.
+    pub fn may_any(&self, scopes: &[Scope]) -> bool {
+        self.scopes.has_any(scopes)
+    }
+
+    /// Whether it may call from this address. An unknown one is in no network.
+    pub fn may_call_from(&self, address: Option<IpAddr>) -> bool {
+        let Some(networks) = &self.networks else { return true };
+        // An IPv4 address that came over an IPv6 socket is meant as IPv4.
+        address.is_some_and(|address| networks.iter().any(|n| n.contains(&address.to_canonical())))
+    }
+
+    fn is_current(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
     }
 }
 
-/// Looks tokens up, and remembers them for a few seconds: a revoked one is refused at the latest then.
-#[derive(Clone)]
-pub struct Tokens {
-    db: Db,
-    known: moka::future::Cache<[u8; 32], Option<Client>>,
+/// Why credentials or keys could not be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    #[error(transparent)]
+    Sql(#[from] sqlx::Error),
+    #[error(transparent)]
+    Vault(#[from] vault::VaultError),
+    #[error(
+        "{what} cannot be opened: {error}. Set ROSTERHUB_SECRET_KEY as it was; if it is lost, `rosterhub key rotate --revoke`"
+    )]
+    Sealed { what: String, error: vault::VaultError },
+    #[error("the system gives no random bytes")]
+    NoRandom,
+    #[error("a secret could not be hashed")]
+    Hash,
+    #[error("there is no key to sign with, or it is none")]
+    BadKey,
 }
 
-const REMEMBERED: Duration = Duration::from_secs(5);
-
-impl Tokens {
-    pub fn new(db: Db) -> Self {
-        let known = moka::future::Cache::builder().max_capacity(10_000).time_to_live(REMEMBERED).build();
-        Self { db, known }
-    }
-
-    /// The holder of a token, unless it is unknown, expired or revoked.
-    pub async fn client(&self, token: &str) -> Result<Option<Client>, sqlx::Error> {
-        // 256 random bits need no slow hash: there is nothing to guess.
-        let hash: [u8; 32] = Sha256::digest(token).into();
-        if let Some(known) = self.known.get(&hash).await {
-            return Ok(known);
-        }
-        let row: Option<(String, String, Vec<String>)> = sqlx::query_as(
-            "select tenant, name, scopes from tokens
-              where token_hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())",
-        )
-        .bind(hash.as_slice())
-        .fetch_optional(self.db.pool())
-        .await?;
-        let client = row.and_then(|(tenant, name, scopes)| Some(Client { tenant: tenant.parse().ok()?, name, scopes }));
-        self.known.insert(hash, client.clone()).await;
-        Ok(client)
-    }
+/// All of it, for the gateway.
+pub struct Auth {
+    pub keys: keys::Keys,
+    clients: Clients,
+    issuer: token::Issuer,
+    known: bearer::Known,
+    limits: limit::Limits,
+    attempts: attempts::Attempts,
+    hashing: Arc<Semaphore>,
 }
 
-/// Makes a token. It is shown now and never again.
-pub async fn create_token(
-    db: &Db,
-    tenant: &Tenant,
-    name: &str,
-    scopes: &[String],
-    expires_at: Option<DateTime<Utc>>,
-) -> Result<String, sqlx::Error> {
-    let mut random = [0_u8; 32];
-    getrandom::fill(&mut random).map_err(|e| sqlx::Error::Io(std::io::Error::other(e.to_string())))?;
-    let token = format!("rh_{}", random.iter().map(|b| format!("{b:02x}")).collect::<String>());
-    sqlx::query(
-        "insert into tokens (token_hash, id, tenant, name, scopes, expires_at) values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(Sha256::digest(&token).as_slice())
-    .bind(Uuid::now_v7())
-    .bind(tenant.as_str())
-    .bind(name)
-    .bind(scopes)
-    .bind(expires_at)
-    .execute(db.pool())
-    .await?;
-    Ok(token)
+/// What tokens name as issuer and audience when no public address is configured.
+const ISSUER: &str = "rosterhub";
+
+impl Auth {
+    /// Opens the vault and makes sure that tokens can be signed.
+    pub async fn open(db: &Db, config: &Config) -> Result<Self, AuthError> {
+        let keys = keys::Keys::new(db.clone(), Arc::new(Vault::open(config)?));
+        keys.prepare().await?;
+        let issuer = config.public_url.as_deref().map_or(ISSUER, |url| url.trim_end_matches('/'));
+        Ok(Self {
+            keys,
+            clients: Clients::new(db.clone()),
+            issuer: token::Issuer::new(issuer),
+            known: bearer::known(),
+            limits: limit::Limits::default(),
+            attempts: attempts::Attempts::default(),
+            hashing: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
+        })
+    }
+
+    /// Counts a request against the client's limit. `None`: it has none.
+    pub fn limit(&self, client: &Client) -> Option<limit::Standing> {
+        self.limits.count(client)
+    }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::import::{import, summary};
 use super::{Failure, Output, Session, serve};
-use crate::auth::{SCOPES, create_token};
+use crate::auth::{Clients, Kind, NewClient, Scopes};
 use crate::log::Tenant;
 use crate::sample::{SampleOptions, write_bulk};
 
@@ -40,18 +40,26 @@ impl Demo {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        let scopes = SCOPES.map(str::to_owned);
-        let in_a_month = chrono::Utc::now() + chrono::Duration::days(30);
-        let token = create_token(session.log.db(), &tenant, "demo", &scopes, Some(in_a_month)).await?;
+        let demo = NewClient {
+            tenant,
+            name: "demo".to_owned(),
+            scopes: Scopes::all(),
+            networks: Vec::new(),
+            rate: None,
+            expires_at: Some(chrono::Utc::now() + chrono::Duration::days(30)),
+        };
+        let clients = Clients::new(session.log.db().clone());
+        let (_, api_key) = clients.create(&demo, Kind::ApiKey).await?;
+        let (client_id, secret) = clients.create(&demo, Kind::Secret).await?;
         serve::serve(session, async |address| {
-            println!("{}", invitation(address, &token, &self));
+            println!("{}", invitation(address, &api_key, &format!("{client_id}:{secret}"), &self));
             Ok(())
         })
         .await
     }
 }
 
-fn invitation(address: SocketAddr, token: &str, city: &Demo) -> String {
+fn invitation(address: SocketAddr, token: &str, client: &str, city: &Demo) -> String {
     format!(
         "
 RosterHub serves at http://{address} (Ctrl-C stops it). In another terminal:
@@ -65,6 +73,8 @@ RosterHub serves at http://{address} (Ctrl-C stops it). In another terminal:
   curl -i -H \"Authorization: Bearer $TOKEN\" \"$ONEROSTER/students?limit=2\"
   # enrollments, a page further on
   curl -H \"Authorization: Bearer $TOKEN\" \"$ONEROSTER/enrollments?limit=5&offset=100\"
+  # what a learning tool does: it proves itself, and is given a token for an hour
+  curl -u {client} -d grant_type=client_credentials http://{address}/oauth/token
   # a changed roster: make a delta of the same city, then hand it in
   rosterhub sample --schools {schools} --students-per-school {students} --delta 1 --out delta.zip
   curl -H \"Authorization: Bearer $TOKEN\" -H \"Prefer: wait=30\" --data-binary @delta.zip http://{address}/rosterhub/v1/imports

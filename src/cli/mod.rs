@@ -1,7 +1,9 @@
 //! The command line.
 
+mod client;
 mod demo;
 mod import;
+mod key;
 mod rebuild;
 mod sample;
 mod serve;
@@ -52,9 +54,16 @@ enum Command {
     /// Tenants: one for each board of education.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
-    /// Bearer tokens.
+    /// Clients: who may call the hub, and what for.
+    ///
+    /// A learning tool proves itself with a client_id and a secret at /oauth/token and is given an access token for an
+    /// hour (OAuth 2.0 client credentials, as OneRoster 1.2 has it). A script may use an API key instead, which is
+    /// sent as the bearer token itself.
     #[command(subcommand)]
-    Token(tenant::TokenCommand),
+    Client(client::ClientCommand),
+    /// The keys that sign access tokens.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Write a sample OneRoster set of a Japanese city. Nobody in it is real.
     Sample(sample::Sample),
     /// Print a configuration file with every setting explained.
@@ -97,7 +106,8 @@ impl Cli {
             Command::Rebuild(rebuild) => rebuild.run(&session, output).await,
             Command::Verify(verify) => verify.run(&session, output).await,
             Command::Tenant(command) => command.run(&session, output).await,
-            Command::Token(command) => command.run(&session, output).await,
+            Command::Client(command) => command.run(&session, output).await,
+            Command::Key(command) => command.run(&session, output).await,
             Command::Config | Command::Sample(_) => Ok(ExitCode::SUCCESS),
         };
         session.close().await;

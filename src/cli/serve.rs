@@ -19,13 +19,14 @@ pub async fn serve(
         let (position, rows) = log.projections().rebuild(log.db(), &tenant, None, |_, _| {}).await?;
         tracing::info!(%tenant, position, rows, "read models rebuilt for this version's projections");
     }
+    let router = router(Hub::open(log.clone(), config.clone()).await?);
     let listener =
         TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving");
     ready(address).await?;
-    let router = router(Hub::new(log.clone(), config.clone()));
-    axum::serve(listener, router).with_graceful_shutdown(told_to_stop()).await?;
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(told_to_stop()).await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

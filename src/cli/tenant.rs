@@ -1,12 +1,10 @@
-//! `rosterhub tenant` and `rosterhub token`.
+//! `rosterhub tenant`.
 
 use std::process::ExitCode;
 
-use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::{Failure, Output, Session};
-use crate::auth::{SCOPES, create_token};
 use crate::log::Tenant;
 
 #[derive(clap::Subcommand)]
@@ -21,26 +19,6 @@ pub enum TenantCommand {
     },
     /// List the tenants.
     List,
-}
-
-#[derive(clap::Subcommand)]
-pub enum TokenCommand {
-    /// Create a token. It is shown once.
-    Create {
-        /// The board whose roster it opens.
-        #[arg(long)]
-        tenant: Tenant,
-        /// Who will hold it.
-        #[arg(long)]
-        name: String,
-        /// What it may do.
-        #[arg(long, value_delimiter = ',', default_values_t = SCOPES.map(str::to_owned),
-              value_parser = PossibleValuesParser::new(SCOPES))]
-        scopes: Vec<String>,
-        /// Days after which it ends; without it, never.
-        #[arg(long)]
-        days: Option<u32>,
-    },
 }
 
 impl TenantCommand {
@@ -58,19 +36,6 @@ impl TenantCommand {
                 output.result(&names, || names.join("\n"))?;
             }
         }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl TokenCommand {
-    pub async fn run(self, session: &Session, output: Output) -> Result<ExitCode, Failure> {
-        let Self::Create { tenant, name, scopes, days } = self;
-        if session.log.head(&tenant).await?.is_none() {
-            return Err(format!("there is no tenant {tenant}").into());
-        }
-        let expires = days.map(|days| chrono::Utc::now() + chrono::Duration::days(days.into()));
-        let token = create_token(session.log.db(), &tenant, &name, &scopes, expires).await?;
-        output.result(&json!({ "tenant": tenant.as_str(), "scopes": scopes, "token": token }), || token.clone())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -4,6 +4,7 @@ pub mod href;
 
 use futures::TryStreamExt;
 
+use crate::auth::Scope;
 use crate::db::Db;
 use crate::log::Tenant;
 use crate::roster::{Entity, EntityType};
@@ -17,16 +18,16 @@ pub struct Collection {
     pub single: &'static str,
     /// Further condition, for the virtual collections.
     condition: &'static str,
-    /// Scope of ours that a token needs.
-    pub scope: &'static str,
+    /// Of these a token needs one.
+    pub scopes: &'static [Scope],
 }
 
 const fn collection(path: &'static str, kind: EntityType, single: &'static str, condition: &'static str) -> Collection {
-    Collection { path, kind, single, condition, scope: "roster" }
+    Collection { path, kind, single, condition, scopes: &[Scope::RosterCore, Scope::Roster] }
 }
 
 const fn of_demographics(mut collection: Collection) -> Collection {
-    collection.scope = "demographics";
+    collection.scopes = &[Scope::Demographics];
     collection
 }
 

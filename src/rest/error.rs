@@ -1,15 +1,17 @@
 //! Errors as answers: `imsx_StatusInfo` on OneRoster's paths, a small JSON object on the hub's own.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::admission::Refusal;
+use crate::auth::Scope;
 use crate::command::CommandError;
 use crate::db::is_unavailable;
 
-/// When to ask again while the database is away.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+/// Seconds after which to ask again while the database is away.
+pub const RETRY_AFTER: u64 = 5;
 
 /// An error on OneRoster's paths (REST binding, imsx_StatusInfo).
 #[derive(Debug)]
@@ -17,20 +19,15 @@ pub struct ImsxError {
     status: StatusCode,
     minor: &'static str,
     description: String,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl ImsxError {
     fn new(status: StatusCode, minor: &'static str, description: impl Into<String>) -> Self {
-        Self { status, minor, description: description.into() }
+        Self { status, minor, description: description.into(), header: None }
     }
     pub fn invalid_data(description: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invaliddata", description)
-    }
-    pub fn unauthorised() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorisedrequest", "A valid bearer token is needed.")
-    }
-    pub fn forbidden(scope: &str) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", format!("The token lacks the scope {scope}."))
     }
     pub fn unknown_object(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknownobject", format!("Unknown Object: {what}"))
@@ -43,6 +40,24 @@ impl ImsxError {
     }
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", "The request could not be answered.")
+    }
+}
+
+impl Refusal for ImsxError {
+    fn unauthorised(given: bool) -> Self {
+        let header = Some(challenge(given));
+        Self { header, ..Self::new(StatusCode::UNAUTHORIZED, "unauthorisedrequest", TOKEN_NEEDED) }
+    }
+    fn insufficient_scope(any_of: &[Scope]) -> Self {
+        let (header, description) = lacking(any_of);
+        Self { header: Some(header), ..Self::new(StatusCode::FORBIDDEN, "forbidden", description) }
+    }
+    fn wrong_address() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", WRONG_ADDRESS)
+    }
+    fn too_many_requests(wait: u64) -> Self {
+        let header = Some((header::RETRY_AFTER, HeaderValue::from(wait)));
+        Self { header, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "server_busy", TOO_MANY) }
     }
 }
 
@@ -67,7 +82,7 @@ impl IntoResponse for ImsxError {
                 "imsx_codeMinorFieldValue": self.minor,
             }]},
         });
-        with_headers(self.status, (self.status, Json(body)).into_response())
+        with_headers(self.status, self.header, (self.status, Json(body)).into_response())
     }
 }
 
@@ -77,20 +92,15 @@ pub struct HubError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl HubError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), header: None }
     }
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
-    }
-    pub fn unauthorised() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorised", "A valid bearer token is needed.")
-    }
-    pub fn forbidden(scope: &str) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", format!("The token lacks the scope {scope}."))
     }
     pub fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("There is no {what} of this id."))
@@ -113,6 +123,24 @@ impl HubError {
     }
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The request could not be answered.")
+    }
+}
+
+impl Refusal for HubError {
+    fn unauthorised(given: bool) -> Self {
+        let header = Some(challenge(given));
+        Self { header, ..Self::new(StatusCode::UNAUTHORIZED, "unauthorised", TOKEN_NEEDED) }
+    }
+    fn insufficient_scope(any_of: &[Scope]) -> Self {
+        let (header, message) = lacking(any_of);
+        Self { header: Some(header), ..Self::new(StatusCode::FORBIDDEN, "insufficient_scope", message) }
+    }
+    fn wrong_address() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", WRONG_ADDRESS)
+    }
+    fn too_many_requests(wait: u64) -> Self {
+        let header = Some((header::RETRY_AFTER, HeaderValue::from(wait)));
+        Self { header, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", TOO_MANY) }
     }
 }
 
@@ -150,20 +178,35 @@ impl From<std::io::Error> for HubError {
 impl IntoResponse for HubError {
     fn into_response(self) -> Response {
         let body = json!({ "error": { "code": self.code, "message": self.message } });
-        with_headers(self.status, (self.status, Json(body)).into_response())
+        with_headers(self.status, self.header, (self.status, Json(body)).into_response())
     }
 }
 
-fn with_headers(status: StatusCode, mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    match status {
-        StatusCode::UNAUTHORIZED => {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-        }
-        _ => {}
+const TOKEN_NEEDED: &str = "A valid bearer token is needed.";
+const WRONG_ADDRESS: &str = "The client may not call from this address.";
+const TOO_MANY: &str = "The client asks more often than it may; try again soon.";
+
+/// RFC 6750, section 3.
+fn challenge(given: bool) -> (HeaderName, HeaderValue) {
+    let challenge =
+        if given { "Bearer realm=\"rosterhub\", error=\"invalid_token\"" } else { "Bearer realm=\"rosterhub\"" };
+    (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+/// The challenge and the text for a token without any of these scopes. The challenge names the first.
+fn lacking(any_of: &[Scope]) -> ((HeaderName, HeaderValue), String) {
+    let names: Vec<&str> = any_of.iter().map(|scope| scope.name()).collect();
+    let scope = names.first().copied().unwrap_or_default();
+    let challenge = format!("Bearer realm=\"rosterhub\", error=\"insufficient_scope\", scope=\"{scope}\"");
+    let challenge = HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
+    let text = format!("insufficient_scope: the token needs the scope {}.", names.join(" or "));
+    ((header::WWW_AUTHENTICATE, challenge), text)
+}
+
+fn with_headers(status: StatusCode, own: Option<(HeaderName, HeaderValue)>, mut response: Response) -> Response {
+    let busy = (header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+    if let Some((name, value)) = own.or_else(|| (status == StatusCode::SERVICE_UNAVAILABLE).then_some(busy)) {
+        response.headers_mut().insert(name, value);
     }
     response
 }

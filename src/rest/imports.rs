@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::address::PublicAddress;
 use super::error::HubError;
 use super::{Hub, Importer, POSITION};
 use crate::csv::job::{self, Import, Job, Progress, Upload};
@@ -55,6 +56,7 @@ pub fn router() -> Router<Hub> {
 async fn create(
     Importer(client): Importer,
     State(hub): State<Hub>,
+    address: PublicAddress,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, HubError> {
@@ -63,7 +65,7 @@ async fn create(
     tokio::fs::create_dir_all(&folder).await?;
     let file = tempfile::NamedTempFile::new_in(&folder)?;
     let file_name = receive(request, &file, hub.config.max_upload_bytes).await?;
-    let upload = Upload { path: file.path().to_owned(), file_name, client: client.name };
+    let upload = Upload { path: file.path().to_owned(), file_name, client: client.name.to_string() };
     let import = Import::accept(&hub.log, &client.tenant, upload).await?;
     let id = import.id;
     hub.running.enter(id, import.progress());
@@ -78,7 +80,7 @@ async fn create(
     wait(&hub, id, &headers).await;
     let job = job::find(&hub.log, &client.tenant, id).await?.ok_or_else(|| HubError::not_found("import"))?;
     let status = if job.finished_at.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let location = format!("{}/rosterhub/v1/imports/{id}", hub.public_url(&headers));
+    let location = format!("{address}/rosterhub/v1/imports/{id}");
     Ok((status, [(header::LOCATION, location)], answer(&job)).into_response())
 }
 

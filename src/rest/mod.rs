@@ -1,7 +1,10 @@
 //! The REST gateway: OneRoster's Rostering service, and the hub's own paths under `/rosterhub/v1`.
 
+pub mod address;
+pub mod admission;
 pub mod error;
 pub mod imports;
+pub mod oauth;
 pub mod oneroster;
 
 use std::sync::Arc;
@@ -9,15 +12,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::auth::{Client, Tokens};
+use crate::auth::{Auth, AuthError, Client, Scope};
 use crate::config::Config;
 use crate::log::Log;
+use address::{BadPublicUrl, Proxies};
+use admission::{admit, require};
 use error::{HubError, ImsxError};
 
 /// Names the log position that an answer stands at.
@@ -31,45 +37,31 @@ pub const ROSTERING: &str = "/ims/oneroster/rostering/v1p2";
 pub struct Hub {
     pub log: Log,
     pub config: Arc<Config>,
-    tokens: Tokens,
+    pub auth: Arc<Auth>,
+    proxies: Arc<Proxies>,
     imports: Arc<Semaphore>,
     running: Arc<imports::Running>,
 }
 
+/// Why the gateway cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error(transparent)]
+    PublicUrl(#[from] BadPublicUrl),
+}
+
 impl Hub {
-    pub fn new(log: Log, config: Config) -> Self {
-        Self {
-            tokens: Tokens::new(log.db().clone()),
+    pub async fn open(log: Log, config: Config) -> Result<Self, OpenError> {
+        Ok(Self {
+            proxies: Arc::new(Proxies::new(&config)?),
+            auth: Arc::new(Auth::open(log.db(), &config).await?),
             imports: Arc::new(Semaphore::new(config.max_imports)),
             running: Arc::default(),
             config: Arc::new(config),
             log,
-        }
-    }
-
-    /// The address the client used, or the one configured.
-    fn public_url(&self, headers: &HeaderMap) -> String {
-        match &self.config.public_url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => {
-                let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-                format!("http://{}", host.unwrap_or("localhost"))
-            }
-        }
-    }
-
-    /// The client of a request, by its bearer token.
-    async fn client(&self, headers: &HeaderMap) -> Result<Option<Client>, sqlx::Error> {
-        let token = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
-        match token {
-            Some(token) => self.tokens.client(token).await,
-            None => Ok(None),
-        }
+        })
     }
 }
 
@@ -78,14 +70,17 @@ pub fn router(hub: Hub) -> Router {
     let oneroster = oneroster::router()
         .fallback(async || ImsxError::unknown_path())
         .method_not_allowed_fallback(async || ImsxError::wrong_verb())
+        .layer(from_fn_with_state(hub.clone(), admit::<ImsxError>))
         .layer(CatchPanicLayer::custom(|_| ImsxError::internal().into_response()));
     let own = imports::router()
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())
+        .layer(from_fn_with_state(hub.clone(), admit::<HubError>))
         .layer(CatchPanicLayer::custom(|_| HubError::internal().into_response()));
     Router::new()
         .nest(ROSTERING, oneroster)
         .nest("/rosterhub/v1", own)
+        .merge(oauth::router())
         .route("/health/live", get(async || "ok\n"))
         .route("/health/ready", get(ready))
         .fallback(async || HubError::unknown_path())
@@ -108,7 +103,8 @@ impl FromRequestParts<Hub> for Importer {
     type Rejection = HubError;
 
     async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self, HubError> {
-        let client = hub.client(&parts.headers).await?.ok_or_else(HubError::unauthorised)?;
-        if client.may("import") { Ok(Self(client)) } else { Err(HubError::forbidden("import")) }
+        let client = Client::from_request_parts(parts, hub).await.map_err(|_| HubError::internal())?;
+        require::<HubError>(&client, &[Scope::Import])?;
+        Ok(Self(client))
     }
 }

@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use axum::routing::get;
 
+use super::address::PublicAddress;
+use super::admission::require;
 use super::error::ImsxError;
 use super::{Hub, POSITION, ROSTERING};
-use crate::log::Tenant;
+use crate::auth::Client;
 use crate::query::href::Splicer;
 use crate::query::{COLLECTIONS, Collection};
 
@@ -24,30 +26,31 @@ pub fn router() -> Router<Hub> {
         router
             .route(
                 &format!("/{path}"),
-                get(async move |state, headers, query| list(collection, state, headers, query).await),
+                get(async move |client, state, address, query| list(collection, client, state, address, query).await),
             )
             .route(
                 &format!("/{path}/{{sourcedId}}"),
-                get(async move |state, headers, path| single(collection, state, headers, path).await),
+                get(async move |client, state, address, path| single(collection, client, state, address, path).await),
             )
     })
 }
 
 async fn list(
     collection: &Collection,
+    client: Client,
     State(hub): State<Hub>,
-    headers: HeaderMap,
+    address: PublicAddress,
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Response, ImsxError> {
-    let tenant = admit(collection, &hub, &headers).await?;
+    require::<ImsxError>(&client, collection.scopes)?;
     let limit = number(&query, "limit", 1)?.unwrap_or(DEFAULT_LIMIT).min(i64::from(hub.config.max_page));
     let offset = number(&query, "offset", 0)?.unwrap_or(0);
     if let Some(name) = query.keys().find(|name| !["limit", "offset"].contains(&name.as_str())) {
         // Ignoring a filter would hand out what was not asked for.
         return Err(ImsxError::invalid_data(format!("The parameter {name} is not supported.")));
     }
-    let page = collection.list(hub.log.db(), &tenant, limit, offset).await?;
-    let base = hub.public_url(&headers) + ROSTERING;
+    let page = collection.list(hub.log.db(), &client.tenant, limit, offset).await?;
+    let base = format!("{address}{ROSTERING}");
     let splicer = Splicer::new(&base);
     let size: usize = page.docs.iter().map(|doc| doc.len() * 3 / 2 + 1).sum();
     let mut body = Vec::with_capacity(size + 32);
@@ -66,14 +69,15 @@ async fn list(
 
 async fn single(
     collection: &Collection,
+    client: Client,
     State(hub): State<Hub>,
-    headers: HeaderMap,
+    address: PublicAddress,
     Path(sourced_id): Path<String>,
 ) -> Result<Response, ImsxError> {
-    let tenant = admit(collection, &hub, &headers).await?;
-    let (position, doc) = collection.single(hub.log.db(), &tenant, &sourced_id).await?;
+    require::<ImsxError>(&client, collection.scopes)?;
+    let (position, doc) = collection.single(hub.log.db(), &client.tenant, &sourced_id).await?;
     let doc = doc.ok_or_else(|| ImsxError::unknown_object(collection.single))?;
-    let base = hub.public_url(&headers) + ROSTERING;
+    let base = format!("{address}{ROSTERING}");
     let mut body = Vec::with_capacity(doc.len() * 3 / 2 + 64);
     body.extend_from_slice(b"{\"");
     body.extend_from_slice(collection.single.as_bytes());
@@ -81,11 +85,6 @@ async fn single(
     Splicer::new(&base).splice(&doc, &mut body);
     body.push(b'}');
     Ok(json(body, position))
-}
-
-async fn admit(collection: &Collection, hub: &Hub, headers: &HeaderMap) -> Result<Tenant, ImsxError> {
-    let client = hub.client(headers).await?.ok_or_else(ImsxError::unauthorised)?;
-    if client.may(collection.scope) { Ok(client.tenant) } else { Err(ImsxError::forbidden(collection.scope)) }
 }
 
 fn number(query: &HashMap<String, String>, name: &str, least: i64) -> Result<Option<i64>, ImsxError> {

@@ -1,6 +1,7 @@
 //! Starts the real thing.
 
 use std::io::{BufRead, BufReader, Cursor};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +16,9 @@ use sqlx::{Connection, Executor};
 
 /// Longest that anything is waited for. Nothing passes or fails by its duration: this only ends what hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// All scopes of the roster and of imports.
+pub const EVERYTHING: &str = "roster.readonly,roster-demographics.readonly,import";
 
 static POSTGRES: OnceLock<EmbeddedPostgres> = OnceLock::new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -52,6 +56,11 @@ pub fn tenant(name: &str) -> Tenant {
     name.parse().unwrap()
 }
 
+/// Data folder of the servers of this run.
+pub fn data_dir() -> PathBuf {
+    std::env::temp_dir().join(format!("rosterhub-test-{}-data", std::process::id()))
+}
+
 /// The binary, on a database, with arguments.
 pub fn rosterhub(url: &str, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rosterhub"));
@@ -59,7 +68,7 @@ pub fn rosterhub(url: &str, args: &[&str]) -> Command {
         .args(args)
         .env("DATABASE_URL", url)
         .env("ROSTERHUB_LISTEN", "127.0.0.1:0")
-        .env("ROSTERHUB_DATA_DIR", std::env::temp_dir().join(format!("rosterhub-test-{}-data", std::process::id())))
+        .env("ROSTERHUB_DATA_DIR", data_dir())
         .env("ROSTERHUB_LOG", "info")
         .stdin(Stdio::null());
     command
@@ -92,8 +101,15 @@ impl Server {
 
     /// On a database that has the tenant.
     pub fn on(url: &str) -> Self {
-        let token = token(url, "midori", "roster,demographics,import");
-        let mut child = rosterhub(url, &["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        Self::with(url, &[])
+    }
+
+    /// The same, with settings.
+    pub fn with(url: &str, settings: &[(&str, &str)]) -> Self {
+        let token = token(url, "midori", EVERYTHING);
+        let mut command = rosterhub(url, &["serve"]);
+        command.envs(settings.iter().copied()).stderr(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
         let address = loop {
@@ -161,12 +177,23 @@ impl Drop for Server {
     }
 }
 
+/// An API key with these scopes.
 pub fn token(url: &str, tenant: &str, scopes: &str) -> String {
-    let (code, text) =
-        run(url, &["token", "create", "--tenant", tenant, "--name", "test", "--scopes", scopes, "--json"]);
+    let made = client(url, tenant, &["--scopes", scopes, "--api-key"]);
+    made["apiKey"].as_str().unwrap().to_owned()
+}
+
+/// Makes a client; what the command prints.
+pub fn client(url: &str, tenant: &str, args: &[&str]) -> Value {
+    json(url, &[&["client", "create", "--tenant", tenant, "--name", "test"], args].concat())
+}
+
+/// Runs a command that succeeds with `--json`: what it prints.
+pub fn json(url: &str, args: &[&str]) -> Value {
+    let (code, text) = run(url, &[args, &["--json"]].concat());
     assert_eq!(code, 0, "{text}");
-    let line = text.lines().find(|l| l.starts_with('{')).unwrap();
-    serde_json::from_str::<Value>(line).unwrap()["token"].as_str().unwrap().to_owned()
+    let line = text.lines().find(|l| l.starts_with(['{', '['])).unwrap_or_else(|| panic!("{text}"));
+    serde_json::from_str(line).unwrap()
 }
 
 /// A small city: 2 schools.
