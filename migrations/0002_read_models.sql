@@ -1,8 +1,8 @@
 -- The read models. Rows are written by projections/*.sql alone; see docs/projections.md.
 --
 -- Every table has the same frame: (tenant, sourced_id) and the version's own columns; then the entity's
--- typed columns, named after the CSV binding's columns; then `doc`, the finished OneRoster JSON without
--- addresses; then `until`, null while the version stands. `<table>_history` holds the versions that stood
+-- typed columns, named after the CSV binding's columns and holding what is compared (text that is no code is folded);
+-- then `doc`, the finished OneRoster JSON without addresses; then `until`, null while the version stands. `<table>_history` holds the versions that stood
 -- before: a version stood at position N when since <= N and N < until.
 
 create type guid_ref as ("sourcedId" text);                      -- as references stand in records
@@ -15,21 +15,31 @@ create function document(sourced_id text, status text, modified timestamptz, der
         || to_char(modified at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
         || case when record::text = '{}' and derived = '' then '"}' else '",' || derived || substr(record::text, 2) end $$;
 
+-- Text as it is compared: regardless of case, by Unicode's rules and not the database's locale.
+create function fold(t text) returns text language sql immutable parallel safe
+    as $$ select lower(t collate "und-x-icu") collate "C" $$;
+
 create procedure create_read_model(table_name text, typed_columns text) language plpgsql as $$
 begin
+    -- Text is sorted by code points, whatever the database's locale.
+    typed_columns := regexp_replace(typed_columns, '\mtext\M(\[\])?(?! collate)', 'text\1 collate "C"', 'g');
     execute format('create table %I (
         tenant             text collate "C" not null,
         sourced_id         text collate "C" not null,
         since              bigint           not null, -- first position of the unit of work that made this version
         sequence           bigint           not null, -- of the record''s own last event
-        status             text             not null,
+        status             text collate "C" not null,
         date_last_modified timestamptz      not null,
         digest             bytea            not null, -- SHA-256 of the record: is an incoming one the same?
         %s,
         doc                text             not null,
         until              bigint,
+        -- Always true. Indexes for readers begin with it, so that no lookup of a projection is led astray to them:
+        -- what begins with the tenant looks cheap to a planner whose statistics do not know the tenant yet.
+        listed             boolean          generated always as (true) stored,
         primary key (tenant, sourced_id))', table_name, typed_columns);
-    execute format('create table %I (like %I, primary key (tenant, sourced_id, since))', table_name || '_history', table_name);
+    execute format('create table %I (like %I including generated, primary key (tenant, sourced_id, since))',
+                   table_name || '_history', table_name);
     call isolate_tenants(table_name);
     call isolate_tenants(table_name || '_history');
 end $$;
@@ -88,6 +98,22 @@ create index user_profiles_history_by_user on user_profiles_history (user_source
 create index lineage_by_parent             on lineage               (parent_sourced_id, tenant);
 create index lineage_history_by_parent     on lineage_history       (parent_sourced_id, tenant);
 
--- The virtual collections /students and /teachers, in the order they are paged.
-create index students on users (tenant, sourced_id) where roles @> '{student}';
-create index teachers on users (tenant, sourced_id) where roles @> '{teacher}';
+-- What readers look up. The virtual collections, in the order they are paged:
+create index users_by_role_student on users (listed, tenant, sourced_id) where roles @> '{student}';
+create index users_by_role_teacher on users (listed, tenant, sourced_id) where roles @> '{teacher}';
+-- nested collections:
+create index roles_by_org              on roles       (org_sourced_id, tenant);
+create index enrollments_by_class      on enrollments (class_sourced_id, tenant);
+create index enrollments_by_user       on enrollments (user_sourced_id, tenant);
+create index classes_by_school         on classes     (school_sourced_id, tenant);
+-- what changed since a time, what is to be deleted, people by name:
+create index users_by_time        on users        (listed, tenant, date_last_modified, sourced_id);
+create index enrollments_by_time  on enrollments  (listed, tenant, date_last_modified, sourced_id);
+create index demographics_by_time on demographics (listed, tenant, date_last_modified, sourced_id);
+create index users_to_delete        on users        (listed, tenant, sourced_id) where status = 'tobedeleted';
+create index enrollments_to_delete  on enrollments  (listed, tenant, sourced_id) where status = 'tobedeleted';
+create index demographics_to_delete on demographics (listed, tenant, sourced_id) where status = 'tobedeleted';
+create index users_by_name on users (listed, tenant, family_name, sourced_id);
+create index users_by_username on users (username, tenant);
+create index users_by_email on users (email, tenant);
+create index users_by_identifier on users (identifier, tenant);

@@ -7,7 +7,8 @@ use std::time::Instant;
 use rosterhub::command::{Command, Commands, Origin};
 use rosterhub::db::Db;
 use rosterhub::log::{Log, Tenant};
-use rosterhub::query::Collection;
+use rosterhub::query::endpoint::ENDPOINTS;
+use rosterhub::query::list::Query;
 use rosterhub::roster::Org;
 
 #[tokio::main]
@@ -26,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let (log, tenant) = (log.clone(), tenant.clone());
         tasks.push(tokio::spawn(async move {
             let hub = Commands::new(&log, &tenant);
-            let orgs = Collection::by_path("orgs").ok_or("orgs")?;
+            let endpoint = ENDPOINTS.iter().find(|e| e.operation_id == "getOrg").ok_or("getOrg")?;
             let mut times = Vec::with_capacity(commands);
             for n in 0..commands {
                 let id = format!("o-{writer}-{n}");
@@ -35,7 +36,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
                 hub.execute(&id, Command::Record(org), &Origin::client("perf"), None)
                     .await
                     .map_err(|e| e.to_string())?;
-                let (_, doc) = orgs.single(log.db(), &tenant, &id).await.map_err(|e| e.to_string())?;
+                let read = Query { endpoint, parameters: vec![id], filter: None, sort: None };
+                let mut conn = log.db().acquire(&tenant).await.map_err(|e| e.to_string())?;
+                let (_, doc) = read.single(&mut conn, &tenant, None).await.map_err(|e| e.to_string())?;
                 times.push(begin.elapsed());
                 if doc.is_none() {
                     return Err("a read after the write did not see it".to_owned());

@@ -2,7 +2,7 @@
 -- events: academicSession
 -- edges: academicSession.parent
 select w.tenant, w.sourced_id, w.since, w.sequence, w.status, w.date_last_modified, w.digest,
-       r.title, r.type, r."startDate", r."endDate", (r.parent)."sourcedId", r."schoolYear",
+       fold(r.title), r.type, r."startDate", r."endDate", (r.parent)."sourcedId", r."schoolYear",
        children.ids,
        document(w.sourced_id, w.status, w.date_last_modified, children.member, w.record) as doc
   from wholes w,

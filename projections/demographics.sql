@@ -3,7 +3,7 @@
 select c.tenant, c.sourced_id, c.since, c.sequence, c.status, c.date_last_modified, c.digest,
        r."birthDate", r.sex, r."americanIndianOrAlaskaNative", r.asian, r."blackOrAfricanAmerican",
        r."nativeHawaiianOrOtherPacificIslander", r.white, r."demographicRaceTwoOrMoreRaces",
-       r."hispanicOrLatinoEthnicity", r."countryOfBirthCode", r."stateOfBirthAbbreviation", r."cityOfBirth",
+       r."hispanicOrLatinoEthnicity", r."countryOfBirthCode", r."stateOfBirthAbbreviation", fold(r."cityOfBirth"),
        r."publicSchoolResidenceStatus",
        document(c.sourced_id, c.status, c.date_last_modified, '', c.record) as doc
   from changes c,

@@ -2,7 +2,7 @@
 -- events: org
 -- edges: org.parent
 select w.tenant, w.sourced_id, w.since, w.sequence, w.status, w.date_last_modified, w.digest,
-       r.name, r.type, r.identifier, (r.parent)."sourcedId",
+       fold(r.name), r.type, r.identifier, (r.parent)."sourcedId",
        children.ids,
        document(w.sourced_id, w.status, w.date_last_modified, children.member, w.record) as doc
   from wholes w,

@@ -3,11 +3,11 @@
 -- events: user
 -- parts: role.user userProfile.user
 select w.tenant, w.sourced_id, w.since, w.sequence, w.status, w.date_last_modified, w.digest,
-       r."enabledUser", r.username, array(select i.type || ':' || i.identifier from unnest(r."userIds") i),
-       r."givenName", r."familyName", r."middleName", r.identifier, r.email, r.sms, r.phone,
+       r."enabledUser", fold(r.username), array(select i.type || ':' || i.identifier from unnest(r."userIds") i),
+       fold(r."givenName"), fold(r."familyName"), fold(r."middleName"), r.identifier, fold(r.email), fold(r.sms), fold(r.phone),
        array(select a."sourcedId" from unnest(r.agents) a), r.grades, r."userMasterIdentifier",
-       r."preferredFirstName", r."preferredMiddleName", r."preferredLastName",
-       (r."primaryOrg")."sourcedId", r.pronouns,
+       fold(r."preferredFirstName"), fold(r."preferredMiddleName"), fold(r."preferredLastName"),
+       (r."primaryOrg")."sourcedId", fold(r.pronouns),
        role.names, role.orgs,
        document(w.sourced_id, w.status, w.date_last_modified,
                 '"roles":[' || coalesce(role.docs, '') || '],'

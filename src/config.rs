@@ -62,6 +62,16 @@ pub struct Config {
     #[config(env = "ROSTERHUB_MAX_PAGE", default = 10000)]
     pub max_page: u32,
 
+    /// Query parameters that a path does not know are ignored. Default: they are refused with 400, so that a
+    /// misspelled filter does not hand out everything.
+    #[config(env = "ROSTERHUB_IGNORE_UNKNOWN_PARAMETERS", default = false)]
+    pub ignore_unknown_parameters: bool,
+
+    /// An unknown name in `fields` selects all fields, as the text of the standard has it. Default: it is refused
+    /// with 400, as the standard's OpenAPI file has it.
+    #[config(env = "ROSTERHUB_IGNORE_UNKNOWN_FIELDS", default = false)]
+    pub ignore_unknown_fields: bool,
+
     /// What is logged, in the syntax of tracing's filters. Logs go to standard error and hold no personal data.
     #[config(env = "ROSTERHUB_LOG", default = "info,sqlx=warn")]
     pub log: String,

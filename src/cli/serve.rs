@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tokio::net::TcpListener;
 
 use super::{Failure, Session};
-use crate::rest::{Hub, router};
+use crate::rest::{Hub, service};
 
 /// Brings read models of older projections up to date, then serves until told to stop. `ready` runs once the
 /// address is known.
@@ -19,13 +19,14 @@ pub async fn serve(
         let (position, rows) = log.projections().rebuild(log.db(), &tenant, None, |_, _| {}).await?;
         tracing::info!(%tenant, position, rows, "read models rebuilt for this version's projections");
     }
-    let router = router(Hub::open(log.clone(), config.clone()).await?);
+    let service = service(Hub::open(log.clone(), config.clone()).await?);
     let listener =
         TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving");
     ready(address).await?;
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let service =
+        axum::ServiceExt::<axum::extract::Request>::into_make_service_with_connect_info::<SocketAddr>(service);
     axum::serve(listener, service).with_graceful_shutdown(told_to_stop()).await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -13,14 +13,23 @@ use crate::db::Db;
 /// a NOTIFY in every commit would make all commits queue up behind each other.
 const POLL: Duration = Duration::from_millis(100);
 
-/// The heads somebody waits for.
+/// A head is told from memory when it was asked for no longer ago than this.
+const FRESH: Duration = POLL.saturating_mul(3);
+/// How long a tenant's head is watched after it was last told.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// The heads somebody waits for, or has asked for lately.
 pub struct Heads {
     watched: Mutex<HashMap<Tenant, watch::Sender<i64>>>,
+    told: moka::sync::Cache<Tenant, watch::Receiver<i64>>,
+    /// When all heads were last asked for.
+    asked: Mutex<Option<Instant>>,
 }
 
 impl Heads {
     pub(super) fn start(db: Db) -> Arc<Self> {
-        let heads = Arc::new(Self { watched: Mutex::default() });
+        let told = moka::sync::Cache::builder().time_to_idle(REMEMBERED).build();
+        let heads = Arc::new(Self { watched: Mutex::default(), told, asked: Mutex::default() });
         tokio::spawn(poll(Arc::downgrade(&heads), db));
         heads
     }
@@ -40,6 +49,14 @@ impl Heads {
         self.lock().entry(tenant.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe()
     }
 
+    fn asked(&self, at: Instant) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() <= FRESH)
+    }
+
     fn waited_for(&self) -> Vec<String> {
         let mut watched = self.lock();
         watched.retain(|_, sender| sender.receiver_count() > 0);
@@ -55,6 +72,7 @@ async fn poll(heads: Weak<Heads>, db: Db) {
     let mut ticks = tokio::time::interval(POLL);
     loop {
         ticks.tick().await;
+        let before = Instant::now();
         let Some(heads) = heads.upgrade() else { return };
         let tenants = heads.waited_for();
         if tenants.is_empty() {
@@ -65,6 +83,9 @@ async fn poll(heads: Weak<Heads>, db: Db) {
                 .bind(&tenants)
                 .fetch_all(db.pool())
                 .await;
+        if moved.is_ok() {
+            heads.asked(before);
+        }
         // A database that is away is noticed by those who ask it for something; here the next tick tries again.
         for (tenant, head) in moved.unwrap_or_default() {
             if let Ok(tenant) = tenant.parse() {
@@ -75,6 +96,14 @@ async fn poll(heads: Weak<Heads>, db: Db) {
 }
 
 impl Log {
+    /// The head from memory, without asking the database: appends of this process are in it at once, those of others
+    /// within [`FRESH`]. `None` when it is not known so well.
+    pub fn known_head(&self, tenant: &Tenant) -> Option<i64> {
+        let watched = self.heads.told.get_with_by_ref(tenant, || self.heads.watch(tenant));
+        let head = *watched.borrow();
+        (head > 0 && self.heads.is_fresh()).then_some(head)
+    }
+
     /// Waits until the log has passed `position`; gives the head that was seen.
     pub async fn wait_beyond(&self, tenant: &Tenant, position: i64) -> Result<i64, sqlx::Error> {
         let mut watched = self.heads.watch(tenant);

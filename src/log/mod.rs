@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod heads;
+pub mod position;
 pub mod queue;
 pub mod read;
 pub mod subscription;

@@ -42,6 +42,8 @@ pub struct Projection {
     pub name: &'static str,
     /// Aggregate types whose events touch it.
     pub reads: Vec<&'static str>,
+    /// Columns of its tables, but for generated ones.
+    columns: String,
     file: &'static str,
 
     statement: String,
@@ -61,7 +63,7 @@ impl Projections {
         for (name, file) in FILES {
             let columns: Vec<String> = sqlx::query_scalar(
                 "select quote_ident(attname) from pg_attribute
-                  where attrelid = $1::regclass and attnum > 0 and not attisdropped and attname <> 'until'
+                  where attrelid = $1::regclass and attnum > 0 and not attisdropped and attname <> 'until' and attgenerated = ''
                   order by attnum",
             )
             .bind(name)
@@ -146,12 +148,12 @@ stood as (
   insert into {name}_history ({list}, until)
   select {list}, replaced_at from moved where since < replaced_at),
 passed as (
-  insert into {name}_history select * from versions where until is not null)
-insert into {name} select v.* from (select count(*) from moved) first, versions v where v.until is null"
+  insert into {name}_history ({list}, until) select * from versions where until is not null)
+insert into {name} ({list}, until) select v.* from (select count(*) from moved) first, versions v where v.until is null"
         );
         let mut reads = own;
         reads.extend(parts.iter().map(|p| p.kind));
-        Self { name, reads, file, statement }
+        Self { name, reads, columns: list + ", until", file, statement }
     }
 }
 

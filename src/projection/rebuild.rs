@@ -161,7 +161,7 @@ impl Shadow<'_> {
     async fn replace(&mut self, projection: &Projection) -> Result<u64, ShadowError> {
         let mut replaced = 0;
         for table in projection.tables() {
-            let live = format!("{}.{table}", self.live_schema);
+            let (live, columns) = (format!("{}.{table}", self.live_schema), &projection.columns);
             let deleted = sqlx::query(&format!(
                 "delete from {live} l where tenant = $1 and not exists (
                    select from {table} s
@@ -171,7 +171,7 @@ impl Shadow<'_> {
             .execute(&mut *self.conn)
             .await?;
             let inserted = sqlx::query(&format!(
-                "insert into {live} select s.* from {table} s where not exists (
+                "insert into {live} ({columns}) select {columns} from {table} s where not exists (
                    select from {live} l where l.tenant = $1 and l.sourced_id = s.sourced_id and l.since = s.since)"
             ))
             .bind(self.tenant.as_str())

@@ -44,7 +44,8 @@ impl<'a> Shadow<'a> {
         sqlx::query("select pg_advisory_lock(hashtextextended($1, 0))").bind(&schema).execute(&mut *conn).await?;
         sqlx::query(&format!("create schema {schema}")).execute(&mut *conn).await?;
         for table in projections.iter().flat_map(|p| p.tables()) {
-            let create = format!("create unlogged table {schema}.{table} (like {live_schema}.{table})");
+            let create =
+                format!("create unlogged table {schema}.{table} (like {live_schema}.{table} including generated)");
             sqlx::query(&create).execute(&mut *conn).await?;
         }
         let mut shadow = Shadow { projections, tenant, conn, live_schema, position: 0, db, schema };
@@ -124,12 +125,14 @@ impl<'a> Shadow<'a> {
         Ok(())
     }
 
-    /// The indexes that projections look up by, made once the first chunk is in. Those on expressions serve readers.
+    /// The indexes that projections look up by, made once the first chunk is in. Those that begin with `listed` serve readers.
     async fn index(&self, conn: &mut PoolConnection<Postgres>, projection: &Projection) -> Result<(), ShadowError> {
         for table in projection.tables() {
             let live = format!("{}.{table}", self.live_schema);
             let indexes: Vec<String> = sqlx::query_scalar(
-                "select pg_get_indexdef(indexrelid) from pg_index where indrelid = $1::regclass and indexprs is null",
+                "select pg_get_indexdef(i.indexrelid) from pg_index i
+                    left join pg_attribute a on a.attrelid = i.indrelid and a.attname = 'listed'
+                  where i.indrelid = $1::regclass and i.indkey[0] <> a.attnum",
             )
             .bind(&live)
             .fetch_all(&mut **conn)

@@ -29,6 +29,17 @@ impl ImsxError {
     pub fn invalid_data(description: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invaliddata", description)
     }
+    pub fn filter(why: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_filter_field", format!("{why}."))
+    }
+    pub fn selection(why: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_selection_field", format!("{why}."))
+    }
+    /// The log has not reached the position that the client asked for.
+    pub fn behind(position: i64) -> Self {
+        let description = format!("The log has not reached position {position} yet; try again soon.");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_busy", description)
+    }
     pub fn unknown_object(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknownobject", format!("Unknown Object: {what}"))
     }
@@ -63,8 +74,18 @@ impl Refusal for ImsxError {
 
 impl From<sqlx::Error> for ImsxError {
     fn from(error: sqlx::Error) -> Self {
-        if is_unavailable(&error) {
+        Self::of_database(&error)
+    }
+}
+
+impl ImsxError {
+    pub fn of_database(error: &sqlx::Error) -> Self {
+        if is_unavailable(error) {
             return Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_busy", "The database is away; try again soon.");
+        }
+        // Class 22: a value that the client sent is none of its type, as in a cursor that was tampered with.
+        if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code.starts_with("22")) {
+            return Self::invalid_data("A value is none of its type.");
         }
         tracing::error!(%error, "a query failed");
         Self::internal()

@@ -2,10 +2,14 @@
 
 pub mod address;
 pub mod admission;
+pub mod answer;
+pub mod compression;
 pub mod error;
 pub mod imports;
 pub mod oauth;
 pub mod oneroster;
+pub mod parameters;
+pub mod wait;
 
 use std::sync::Arc;
 
@@ -13,15 +17,20 @@ use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::Semaphore;
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
+use tower_layer::Layer as _;
 
 use crate::auth::{Auth, AuthError, Client, Scope};
 use crate::config::Config;
 use crate::log::Log;
+use crate::query::counts::Counts;
 use address::{BadPublicUrl, Proxies};
 use admission::{admit, require};
 use error::{HubError, ImsxError};
@@ -41,7 +50,12 @@ pub struct Hub {
     proxies: Arc<Proxies>,
     imports: Arc<Semaphore>,
     running: Arc<imports::Running>,
+    counts: Counts,
+    /// Of answers sent lately, by tenant and request: entity tag and position.
+    validators: moka::sync::Cache<String, (String, i64)>,
 }
+
+const VALIDATORS: u64 = 100_000;
 
 /// Why the gateway cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,14 +73,20 @@ impl Hub {
             auth: Arc::new(Auth::open(log.db(), &config).await?),
             imports: Arc::new(Semaphore::new(config.max_imports)),
             running: Arc::default(),
+            counts: Counts::new(log.db().clone()),
+            validators: moka::sync::Cache::new(VALIDATORS),
             config: Arc::new(config),
             log,
         })
     }
 }
 
-/// Every route of the server.
-pub fn router(hub: Hub) -> Router {
+/// Every route of the server. A slash at the end of a path changes nothing.
+pub fn service(hub: Hub) -> NormalizePath<Router> {
+    NormalizePathLayer::trim_trailing_slash().layer(router(hub))
+}
+
+fn router(hub: Hub) -> Router {
     let oneroster = oneroster::router()
         .fallback(async || ImsxError::unknown_path())
         .method_not_allowed_fallback(async || ImsxError::wrong_verb())
@@ -84,6 +104,8 @@ pub fn router(hub: Hub) -> Router {
         .route("/health/live", get(async || "ok\n"))
         .route("/health/ready", get(ready))
         .fallback(async || HubError::unknown_path())
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(from_fn(compression::tags))
         .with_state(hub)
 }
 

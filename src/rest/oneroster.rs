@@ -1,106 +1,263 @@
-//! OneRoster 1.2 Rostering: one pair of handlers serves every collection.
-
-use std::collections::HashMap;
+//! OneRoster 1.2 Rostering: one handler for lists and one for single records serve all operations.
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, header};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use axum::routing::get;
+use sha2::{Digest, Sha256};
 
 use super::address::PublicAddress;
 use super::admission::require;
+use super::answer::{Answer, Envelope};
 use super::error::ImsxError;
-use super::{Hub, POSITION, ROSTERING};
+use super::parameters::{AsOf, Leniency, Parameters};
+use super::{Hub, ROSTERING, wait};
 use crate::auth::Client;
-use crate::query::href::Splicer;
-use crate::query::{COLLECTIONS, Collection};
+use crate::log::Tenant;
+use crate::query::cursor::{Cursor, Key, Start};
+use crate::query::endpoint::{ENDPOINTS, Endpoint};
+use crate::query::etag::record_etag;
+use crate::query::list::{Page, Row};
 
-const DEFAULT_LIMIT: i64 = 100;
+pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
+/// Pages of more rows are sent as they are read.
+const STREAMED_FROM: i64 = 1_000;
 
-/// The collections as paths.
+/// The operations as paths.
 pub fn router() -> Router<Hub> {
-    COLLECTIONS.iter().fold(Router::new(), |router, collection| {
-        let path = collection.path;
-        router
-            .route(
-                &format!("/{path}"),
-                get(async move |client, state, address, query| list(collection, client, state, address, query).await),
-            )
-            .route(
-                &format!("/{path}/{{sourcedId}}"),
-                get(async move |client, state, address, path| single(collection, client, state, address, path).await),
-            )
+    ENDPOINTS.iter().fold(Router::new(), |router, endpoint| {
+        let handler = get(async move |state, client, address, uri, query, path, headers: HeaderMap| {
+            let request = Request::new(endpoint, state, client, address, uri, query, path, headers)?;
+            if endpoint.is_single { request.single().await } else { request.list().await }
+        });
+        router.route(&format!("/{}", endpoint.path), handler)
     })
 }
 
-async fn list(
-    collection: &Collection,
-    client: Client,
-    State(hub): State<Hub>,
+/// A request that may be answered.
+struct Request {
+    endpoint: &'static Endpoint,
+    hub: Hub,
+    tenant: Tenant,
     address: PublicAddress,
-    Query(query): Query<HashMap<String, String>>,
-) -> Result<Response, ImsxError> {
-    require::<ImsxError>(&client, collection.scopes)?;
-    let limit = number(&query, "limit", 1)?.unwrap_or(DEFAULT_LIMIT).min(i64::from(hub.config.max_page));
-    let offset = number(&query, "offset", 0)?.unwrap_or(0);
-    if let Some(name) = query.keys().find(|name| !["limit", "offset"].contains(&name.as_str())) {
-        // Ignoring a filter would hand out what was not asked for.
-        return Err(ImsxError::invalid_data(format!("The parameter {name} is not supported.")));
-    }
-    let page = collection.list(hub.log.db(), &client.tenant, limit, offset).await?;
-    let base = format!("{address}{ROSTERING}");
-    let splicer = Splicer::new(&base);
-    let size: usize = page.docs.iter().map(|doc| doc.len() * 3 / 2 + 1).sum();
-    let mut body = Vec::with_capacity(size + 32);
-    body.extend_from_slice(b"{\"");
-    body.extend_from_slice(collection.entity().collection.as_bytes());
-    body.extend_from_slice(b"\":[");
-    for (i, doc) in page.docs.iter().enumerate() {
-        if i > 0 {
-            body.push(b',');
+    uri: OriginalUri,
+    headers: HeaderMap,
+    parameters: Parameters,
+}
+
+impl Request {
+    #[expect(clippy::too_many_arguments, reason = "what axum extracts")]
+    fn new(
+        endpoint: &'static Endpoint,
+        State(hub): State<Hub>,
+        client: Client,
+        address: PublicAddress,
+        uri: OriginalUri,
+        RawQuery(query): RawQuery,
+        path: Result<Path<Vec<(String, String)>>, PathRejection>,
+        headers: HeaderMap,
+    ) -> Result<Self, ImsxError> {
+        require::<ImsxError>(&client, endpoint.scopes)?;
+        // What cannot be an id names nothing.
+        let Path(path) = path.map_err(|_| ImsxError::unknown_object(endpoint.kind.name()))?;
+        let path: Vec<String> = path.into_iter().map(|parameter| parameter.1).collect();
+        if path.iter().any(|id| id.contains('\0')) {
+            return Err(ImsxError::unknown_object(endpoint.kind.name()));
         }
-        splicer.splice(doc, &mut body);
+        let config = &hub.config;
+        let leniency = Leniency {
+            parameters: config.ignore_unknown_parameters,
+            fields: config.ignore_unknown_fields,
+            max_page: i64::from(config.max_page),
+        };
+        let parameters = Parameters::read(endpoint, path, query.as_deref().unwrap_or(""), leniency)?;
+        Ok(Self { endpoint, tenant: client.tenant, hub, address, uri, headers, parameters })
     }
-    body.extend_from_slice(b"]}");
-    Ok(json(body, page.position))
-}
 
-async fn single(
-    collection: &Collection,
-    client: Client,
-    State(hub): State<Hub>,
-    address: PublicAddress,
-    Path(sourced_id): Path<String>,
-) -> Result<Response, ImsxError> {
-    require::<ImsxError>(&client, collection.scopes)?;
-    let (position, doc) = collection.single(hub.log.db(), &client.tenant, &sourced_id).await?;
-    let doc = doc.ok_or_else(|| ImsxError::unknown_object(collection.single))?;
-    let base = format!("{address}{ROSTERING}");
-    let mut body = Vec::with_capacity(doc.len() * 3 / 2 + 64);
-    body.extend_from_slice(b"{\"");
-    body.extend_from_slice(collection.single.as_bytes());
-    body.extend_from_slice(b"\":");
-    Splicer::new(&base).splice(&doc, &mut body);
-    body.push(b'}');
-    Ok(json(body, position))
-}
+    async fn single(self) -> Result<Response, ImsxError> {
+        wait::at_least(&self.hub.log, &self.tenant, &self.headers).await?;
+        if let Some(unchanged) = self.unchanged() {
+            return Ok(unchanged);
+        }
+        let as_of = self.as_of().await?;
+        let mut conn = self.hub.log.db().acquire(&self.tenant).await?;
+        let (head, version) = self.parameters.query.single(&mut conn, &self.tenant, as_of).await?;
+        drop(conn);
+        reached(as_of, head)?;
+        let (since, doc) = version.ok_or_else(|| ImsxError::unknown_object(self.endpoint.kind.name()))?;
+        let fingerprint = self.hub.log.projections().fingerprint();
+        let etag = record_etag(fingerprint, self.endpoint.kind, &self.parameters.query.parameters[0], since);
+        let answer = self.answer(etag, as_of.unwrap_or(head));
+        if answer.is_known(&self.headers) {
+            return Ok(answer.not_modified());
+        }
+        let mut body = self.envelope().begin();
+        self.envelope().record(&doc, &mut body);
+        self.envelope().end(&mut body);
+        Ok(answer.with_body(body))
+    }
 
-fn number(query: &HashMap<String, String>, name: &str, least: i64) -> Result<Option<i64>, ImsxError> {
-    let Some(text) = query.get(name) else { return Ok(None) };
-    let digits = !text.is_empty() && text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit());
-    match text.parse::<i64>().ok().filter(|n| digits && *n >= least && *n <= i64::from(i32::MAX)) {
-        Some(number) => Ok(Some(number)),
-        None => Err(ImsxError::invalid_data(format!("{name} is a whole number from {least}."))),
+    async fn list(self) -> Result<Response, ImsxError> {
+        wait::at_least(&self.hub.log, &self.tenant, &self.headers).await?;
+        if let Some(unchanged) = self.unchanged() {
+            return Ok(unchanged);
+        }
+        let as_of = match &self.parameters.cursor {
+            Some(cursor) => Some(cursor.position),
+            None => self.as_of().await?,
+        };
+        let (start, offset) = self.parameters.start();
+        let (limit, query) = (self.parameters.limit, &self.parameters.query);
+        // Rows at the end come last first, and are turned round before they are sent.
+        let streamed = limit > STREAMED_FROM && matches!(start, Start::Offset(_) | Start::After(_));
+        let mut tx = self.hub.log.db().begin(&self.tenant).await?;
+        if streamed {
+            sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *tx).await?;
+        }
+        let page = query.page(&mut tx, &self.tenant, as_of, &start, limit, !streamed).await?;
+        reached(as_of, page.position)?;
+        if !page.found {
+            return Err(ImsxError::unknown_object("a record that the path names is not there"));
+        }
+        let tx = if streamed { Some(tx) } else { None };
+        let mark = &self.parameters.mark;
+        let total = self.hub.counts.count(query, mark, &self.tenant, page.position, as_of.is_none()).await?;
+        let mut answer = self.answer(self.list_etag(&page, total), page.position);
+        answer.headers.insert(TOTAL_COUNT, HeaderValue::from(total));
+        if let Some(links) = self.links(&page, offset, total) {
+            answer.headers.insert(header::LINK, links);
+        }
+        if answer.is_known(&self.headers) {
+            return Ok(answer.not_modified());
+        }
+        let envelope = self.envelope();
+        match tx {
+            Some(tx) => {
+                let (sql, bound) = query.statement(&self.tenant, as_of, &start, limit, true);
+                Ok(answer.with_stream(envelope.stream(tx, sql, bound)))
+            }
+            None => {
+                let mut body = envelope.begin();
+                envelope.records(page.rows.iter().map(|row| row.doc.as_str()), &mut body);
+                envelope.end(&mut body);
+                Ok(answer.with_body(body))
+            }
+        }
+    }
+
+    /// The position that `asOf` means.
+    async fn as_of(&self) -> Result<Option<i64>, ImsxError> {
+        match self.parameters.as_of {
+            None => Ok(None),
+            Some(AsOf::Position(position)) => Ok(Some(position)),
+            Some(AsOf::Time(time)) if time > chrono::Utc::now() => {
+                Err(ImsxError::invalid_data("asOf lies in the future."))
+            }
+            Some(AsOf::Time(time)) => Ok(Some(self.hub.log.position_at(&self.tenant, time).await?)),
+        }
+    }
+
+    /// 304 without asking the database, when the client has what this process sent last and nothing has been written
+    /// since. What stood at a past position never changes.
+    fn unchanged(&self) -> Option<Response> {
+        let tags = super::answer::if_none_match(&self.headers)?;
+        let (etag, position) = self.hub.validators.get(&self.validator())?;
+        let past = self.parameters.cursor.is_some() || self.parameters.as_of.is_some();
+        let current = past || self.hub.log.known_head(&self.tenant) == Some(position);
+        let answer = Answer::new(etag, position);
+        (current && tags.match_weakly(Some(&answer.etag))).then(|| answer.not_modified())
+    }
+
+    fn validator(&self) -> String {
+        format!("{}\n{}\n{}", self.tenant, self.address, self.uri.0)
+    }
+
+    fn answer(&self, etag: String, position: i64) -> Answer {
+        // From here on the head is watched, so that it is known when the client asks again.
+        self.hub.log.known_head(&self.tenant);
+        self.hub.validators.insert(self.validator(), (etag.clone(), position));
+        Answer::new(etag, position)
+    }
+
+    /// Changes when a row, the number of rows or an address in the answer changes.
+    fn list_etag(&self, page: &Page, total: i64) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.hub.log.projections().fingerprint());
+        hash.update(self.validator());
+        hash.update(total.to_be_bytes());
+        for Row { sourced_id, since, .. } in &page.rows {
+            hash.update(since.to_be_bytes());
+            hash.update(sourced_id);
+            hash.update([0]);
+        }
+        format!("\"{}\"", hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    fn envelope(&self) -> Envelope {
+        Envelope {
+            member: self.endpoint.member(),
+            is_list: !self.endpoint.is_single,
+            base: format!("{}{ROSTERING}", self.address),
+            fields: self.parameters.fields.clone(),
+        }
+    }
+
+    /// `first`, `prev`, `next`, `last`. All but the first walk the list as it stands at the page's position, so that a
+    /// client that follows them sees each row once, whatever is written meanwhile.
+    fn links(&self, page: &Page, offset: i64, total: i64) -> Option<HeaderValue> {
+        if total == 0 {
+            return None;
+        }
+        let limit = self.parameters.limit;
+        let cursor = |start: Start, offset: i64| Cursor {
+            position: page.position,
+            start,
+            offset,
+            request: self.parameters.mark.clone(),
+        };
+        let key = |row: &Row| Key { sorted_by: row.key.clone(), sourced_id: row.sourced_id.clone() };
+        let before_last = (total - 1) / limit * limit;
+        let mut links = vec![("first", None)];
+        match page.rows.first() {
+            Some(first) if offset >= limit => {
+                links.push(("prev", Some(cursor(Start::Before(key(first)), offset - limit))))
+            }
+            _ if offset > 0 && offset < limit => links.push(("prev", Some(cursor(Start::Offset(0), 0)))),
+            _ if offset > 0 => links.push(("prev", Some(cursor(Start::Last(total - before_last), before_last)))),
+            _ => {}
+        }
+        let seen = offset + page.rows.len() as i64;
+        if let Some(last) = page.rows.last().filter(|_| seen < total) {
+            links.push(("next", Some(cursor(Start::After(key(last)), seen))));
+        }
+        links.push(("last", Some(cursor(Start::Last(total - before_last), before_last))));
+        let path = format!("{}{}", self.address, self.uri.path());
+        let written: Vec<String> = links
+            .iter()
+            .map(|(relation, cursor)| {
+                let query = self.parameters.with_cursor(cursor.as_ref());
+                let mark = if query.is_empty() { "" } else { "?" };
+                format!("<{path}{mark}{query}>; rel=\"{relation}\"")
+            })
+            .collect();
+        HeaderValue::from_str(&written.join(", ")).ok()
     }
 }
 
-fn json(body: Vec<u8>, position: i64) -> Response {
-    let mut response = Response::new(Body::from(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(POSITION, HeaderValue::from(position));
-    response
+/// A position that the log has not reached cannot be read at.
+fn reached(as_of: Option<i64>, head: i64) -> Result<(), ImsxError> {
+    match as_of {
+        Some(position) if position > head => {
+            Err(ImsxError::invalid_data(format!("The log has not reached position {position}.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl From<std::sync::Arc<sqlx::Error>> for ImsxError {
+    fn from(error: std::sync::Arc<sqlx::Error>) -> Self {
+        Self::of_database(&error)
+    }
 }

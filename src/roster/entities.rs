@@ -35,7 +35,7 @@ record! {
         /// department, school, district, local, state or national.
         org_type: Text, "type" = token("type", &ORG_TYPE).required();
         /// Code that people know; in Japan the school code or board code.
-        identifier: Text, "identifier" = text("identifier").json_required();
+        identifier: Text, "identifier" = text("identifier").code().json_required();
         /// The org above.
         parent: Ref, "parent" = guid_ref("parentSourcedId", EntityType::Org).null_word();
     }
@@ -49,15 +49,15 @@ record! {
         /// Title shown to people.
         title: Text, "title" = text("title").required();
         /// Code that people know; blank in Japan.
-        course_code: Text, "courseCode" = text("courseCode").json_required();
+        course_code: Text, "courseCode" = text("courseCode").code().json_required();
         /// Grades it is for.
-        grades: TextList, "grades" = list("grades");
+        grades: TextList, "grades" = list("grades").code();
         /// The org that offers it.
         org: Ref, "org" = guid_ref("orgSourcedId", EntityType::Org).csv_required();
         /// Subject names.
         subjects: TextList, "subjects" = list("subjects");
         /// Subject codes, as many as subjects and in their order.
-        subject_codes: TextList, "subjectCodes" = list("subjectCodes");
+        subject_codes: TextList, "subjectCodes" = list("subjectCodes").code();
     }
 }
 
@@ -67,11 +67,11 @@ record! {
         /// Title shown to people.
         title: Text, "title" = text("title").required();
         /// Grades of its pupils.
-        grades: TextList, "grades" = list("grades");
+        grades: TextList, "grades" = list("grades").code();
         /// The course taught.
         course: Ref, "course" = guid_ref("courseSourcedId", EntityType::Course).required();
         /// Code that people know.
-        class_code: Text, "classCode" = text("classCode");
+        class_code: Text, "classCode" = text("classCode").code();
         /// homeroom or scheduled.
         class_type: Text, "classType" = token("classType", &CLASS_TYPE).csv_required();
         /// Room.
@@ -83,9 +83,9 @@ record! {
         /// Subject names.
         subjects: TextList, "subjects" = list("subjects");
         /// Subject codes, as many as subjects and in their order.
-        subject_codes: TextList, "subjectCodes" = list("subjectCodes");
+        subject_codes: TextList, "subjectCodes" = list("subjectCodes").code();
         /// Time slots of the day.
-        periods: TextList, "periods" = list("periods");
+        periods: TextList, "periods" = list("periods").code();
     }
 }
 
@@ -105,7 +105,7 @@ record! {
         /// Middle names, separated by spaces.
         middle_name: Text, "middleName" = text("middleName").personal();
         /// Id that people know.
-        identifier: Text, "identifier" = text("identifier").personal();
+        identifier: Text, "identifier" = text("identifier").code().personal();
         /// E-mail address.
         email: Text, "email" = text("email").personal();
         /// Number for text messages.
@@ -115,9 +115,9 @@ record! {
         /// Related people, such as a pupil's guardians.
         agents: Refs, "agents" = guid_refs("agentSourcedIds", EntityType::User).personal();
         /// Grades, for pupils.
-        grades: TextList, "grades" = list("grades");
+        grades: TextList, "grades" = list("grades").code();
         /// Id of the person across systems and years; a UUID in Japan.
-        user_master_identifier: Text, "userMasterIdentifier" = text("userMasterIdentifier").personal();
+        user_master_identifier: Text, "userMasterIdentifier" = text("userMasterIdentifier").code().personal();
         /// Given name the person goes by.
         preferred_first_name: Text, "preferredFirstName" = text("preferredGivenName").personal();
         /// Middle name the person goes by.
@@ -159,13 +159,13 @@ record! {
         /// Label for people.
         profile_type: Text, "profileType" = text("profileType").required();
         /// Vendor of the tool.
-        vendor_id: Text, "vendorId" = text("vendorId").required();
+        vendor_id: Text, "vendorId" = text("vendorId").code().required();
         /// The tool; default means all of the vendor's.
-        application_id: Text, "applicationId" = text("applicationId");
+        application_id: Text, "applicationId" = text("applicationId").code();
         /// Description for people.
         description: Text, "description" = text("description");
         /// When to use this credential.
-        credential_type: Text, "credentialType" = text("credentialType").required();
+        credential_type: Text, "credentialType" = text("credentialType").code().required();
         /// Login name with the tool.
         username: Text, "username" = text("username").required().personal();
     }
@@ -213,12 +213,12 @@ record! {
         /// See above.
         hispanic_or_latino_ethnicity: Option<Flag>, "hispanicOrLatinoEthnicity" = flag("hispanicOrLatinoEthnicity").personal();
         /// Country of birth, by a code agreed locally.
-        country_of_birth_code: Text, "countryOfBirthCode" = text("countryOfBirthCode").personal();
+        country_of_birth_code: Text, "countryOfBirthCode" = text("countryOfBirthCode").code().personal();
         /// State or prefecture of birth, by a code agreed locally.
-        state_of_birth_abbreviation: Text, "stateOfBirthAbbreviation" = text("stateOfBirthAbbreviation").personal();
+        state_of_birth_abbreviation: Text, "stateOfBirthAbbreviation" = text("stateOfBirthAbbreviation").code().personal();
         /// City of birth.
         city_of_birth: Text, "cityOfBirth" = text("cityOfBirth").personal();
         /// Residence status, by a vocabulary agreed locally.
-        public_school_residence_status: Text, "publicSchoolResidenceStatus" = text("publicSchoolResidenceStatus").personal();
+        public_school_residence_status: Text, "publicSchoolResidenceStatus" = text("publicSchoolResidenceStatus").code().personal();
     }
 }

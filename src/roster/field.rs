@@ -51,6 +51,8 @@ pub struct Field {
     pub reference: Option<Reference>,
     /// The binding marks it "PII sensitive": masked in error lists, never logged.
     pub personal: bool,
+    /// A code or identifier: compared to the letter. Other text is compared regardless of case.
+    pub exact: bool,
     /// A Japanese edition writes the literal word NULL where the binding wants nothing.
     pub null_word: bool,
     pub doc: &'static str,
@@ -65,6 +67,7 @@ const fn field(csv: &'static str, kind: Kind) -> Field {
         json_required: false,
         reference: None,
         personal: false,
+        exact: false,
         null_word: false,
         doc: "",
     }
@@ -83,25 +86,25 @@ pub const fn date(csv: &'static str) -> Field {
     field(csv, Kind::Date)
 }
 pub const fn year(csv: &'static str) -> Field {
-    field(csv, Kind::Year)
+    field(csv, Kind::Year).code()
 }
 pub const fn integer(csv: &'static str) -> Field {
-    field(csv, Kind::Integer)
+    field(csv, Kind::Integer).code()
 }
 pub const fn user_ids(csv: &'static str) -> Field {
     field(csv, Kind::UserIds)
 }
 pub const fn token(csv: &'static str, vocabulary: &'static Vocabulary) -> Field {
-    field(csv, Kind::Token(vocabulary))
+    field(csv, Kind::Token(vocabulary)).code()
 }
 pub const fn guid_ref(csv: &'static str, target: EntityType) -> Field {
-    field(csv, Kind::GuidRef).to(target)
+    field(csv, Kind::GuidRef).to(target).code()
 }
 pub const fn guid_refs(csv: &'static str, target: EntityType) -> Field {
-    field(csv, Kind::GuidRefList).to(target)
+    field(csv, Kind::GuidRefList).to(target).code()
 }
 pub const fn guid(csv: &'static str, target: EntityType) -> Field {
-    field(csv, Kind::Guid).to(target)
+    field(csv, Kind::Guid).to(target).code()
 }
 
 impl Field {
@@ -127,6 +130,10 @@ impl Field {
     }
     pub const fn personal(mut self) -> Self {
         self.personal = true;
+        self
+    }
+    pub const fn code(mut self) -> Self {
+        self.exact = true;
         self
     }
     pub const fn null_word(mut self) -> Self {

@@ -9,6 +9,7 @@ pub mod field;
 pub mod japan;
 pub mod record;
 pub mod rules;
+pub mod shape;
 pub mod value;
 pub mod vocabulary;
 

@@ -1,0 +1,235 @@
+//! One request for a collection, at the head of the log or at a past position: parse → plan → one statement.
+
+use sqlx::PgConnection;
+
+use super::cursor::{Key, Start};
+use super::endpoint::{Endpoint, Parent};
+use super::filter::{BadFilter, Filter};
+use super::path::Operand;
+use super::sql::{Parameters, Value, condition, sort_key};
+use crate::log::Tenant;
+use crate::roster::EntityType;
+
+/// Which rows, in which order.
+#[derive(Clone)]
+pub struct Query {
+    pub endpoint: &'static Endpoint,
+    /// Values of the path's parameters.
+    pub parameters: Vec<String>,
+    pub filter: Option<Filter>,
+    /// None: by sourcedId.
+    pub sort: Option<Sort>,
+}
+
+#[derive(Clone)]
+pub struct Sort {
+    pub operand: Operand,
+    pub descending: bool,
+}
+
+/// A row of a page.
+#[derive(Debug)]
+pub struct Row {
+    pub sourced_id: String,
+    pub since: i64,
+    pub key: Option<String>,
+    /// As the read model holds it, without addresses; empty where only keys were asked for.
+    pub doc: String,
+}
+
+/// Rows and the position they stand at.
+#[derive(Debug)]
+pub struct Page {
+    pub position: i64,
+    /// False: a record that the path names is not there.
+    pub found: bool,
+    pub rows: Vec<Row>,
+}
+
+/// Head of the log, whether the parents are there, and a row if there is one: sourcedId, since, key, document.
+pub type Line = (i64, bool, Option<String>, Option<i64>, Option<String>, Option<String>);
+
+impl Query {
+    pub fn kind(&self) -> EntityType {
+        self.endpoint.kind
+    }
+
+    /// Whether the filter fits the entity.
+    pub fn check(&self) -> Result<(), BadFilter> {
+        let filter = self.filter.as_ref().map(|f| condition(f, self.kind(), &mut Parameters::default()));
+        filter.transpose().map(drop)
+    }
+
+    /// A page. `as_of`: position; none is the head. `docs`: with the documents, or the keys alone.
+    pub async fn page(
+        &self,
+        conn: &mut PgConnection,
+        tenant: &Tenant,
+        as_of: Option<i64>,
+        start: &Start,
+        limit: i64,
+        docs: bool,
+    ) -> Result<Page, sqlx::Error> {
+        let (sql, parameters) = self.statement(tenant, as_of, start, limit, docs);
+        let lines: Vec<Line> =
+            parameters.bind(sqlx::query_as(&sql)).persistent(self.filter.is_none()).fetch_all(conn).await?;
+        let (head, found) = lines.first().map_or((0, false), |line| (line.0, line.1));
+        let mut rows: Vec<Row> = lines
+            .into_iter()
+            .filter_map(|(_, _, id, since, key, doc)| {
+                Some(Row { sourced_id: id?, since: since?, key, doc: doc.unwrap_or_default() })
+            })
+            .collect();
+        if is_backward(start) {
+            rows.reverse();
+        }
+        Ok(Page { position: as_of.map_or(head, |at| at.min(head)), found, rows })
+    }
+
+    /// How many rows there are in all, and the head of the log they were counted at.
+    pub async fn count(
+        &self,
+        conn: &mut PgConnection,
+        tenant: &Tenant,
+        as_of: Option<i64>,
+    ) -> Result<(i64, i64), sqlx::Error> {
+        let mut parameters = Parameters::of(tenant.as_str());
+        let at = as_of.map(|at| parameters.add(Value::Number(at)));
+        let rows = self.rows(at.as_deref(), &mut parameters);
+        let sql = format!("select t.head, (select count(*) from {rows}) from tenants t where t.tenant = $1");
+        parameters.bind(sqlx::query_as(&sql)).persistent(self.filter.is_none()).fetch_one(conn).await
+    }
+
+    /// One record of a single-record operation: the head, and version and document if it is there.
+    pub async fn single(
+        &self,
+        conn: &mut PgConnection,
+        tenant: &Tenant,
+        as_of: Option<i64>,
+    ) -> Result<(i64, Option<(i64, String)>), sqlx::Error> {
+        let mut parameters = Parameters::of(tenant.as_str());
+        let at = as_of.map(|at| parameters.add(Value::Number(at)));
+        let id = parameters.text(self.parameters.first().map_or("", String::as_str));
+        let sql = format!(
+            "select t.head, r.since, r.doc from tenants t
+                    left join {} r on r.tenant = $1 and r.sourced_id = {id} and {}
+              where t.tenant = $1",
+            source(self.kind().entity().table, at.as_deref()),
+            self.endpoint.condition
+        );
+        let (head, since, doc): (i64, Option<i64>, Option<String>) =
+            parameters.bind(sqlx::query_as(&sql)).fetch_one(conn).await?;
+        Ok((head, since.zip(doc)))
+    }
+
+    /// The statement of a page, for those that read its rows as they come.
+    pub fn statement(
+        &self,
+        tenant: &Tenant,
+        as_of: Option<i64>,
+        start: &Start,
+        limit: i64,
+        docs: bool,
+    ) -> (String, Parameters) {
+        let mut parameters = Parameters::of(tenant.as_str());
+        let at = as_of.map(|at| parameters.add(Value::Number(at)));
+        let found = self.parents(at.as_deref(), &mut parameters);
+        let rows = self.rows(at.as_deref(), &mut parameters);
+        let descending = self.sort.as_ref().is_some_and(|sort| sort.descending) != is_backward(start);
+        let (direction, sign) = if descending { (" desc", "<") } else { ("", ">") };
+        let key = self.sort.as_ref().map(|sort| sort_key(&sort.operand, &mut parameters));
+        let order = match &key {
+            Some((key, _)) => format!("{key}{direction}, r.sourced_id{direction}"),
+            None => format!("r.sourced_id{direction}"),
+        };
+        let beyond = match start {
+            Start::Offset(_) | Start::Last(_) => String::new(),
+            Start::After(Key { sorted_by, sourced_id }) | Start::Before(Key { sorted_by, sourced_id }) => {
+                let id = parameters.text(sourced_id);
+                match &key {
+                    Some((key, of_type)) => {
+                        let value = parameters.text(sorted_by.as_deref().unwrap_or_default());
+                        format!(" and ({key}, r.sourced_id) {sign} ({value}::{of_type}, {id})")
+                    }
+                    None => format!(" and r.sourced_id {sign} {id}"),
+                }
+            }
+        };
+        let limit = parameters.add(Value::Number(if let Start::Last(n) = start { *n } else { limit }));
+        let offset = match start {
+            Start::Offset(n) if *n > 0 => format!(" offset {}", parameters.add(Value::Number(*n))),
+            _ => String::new(),
+        };
+        let key = key.map_or("null".to_owned(), |(key, _)| format!("({key})::text"));
+        let doc = if docs { "r.doc" } else { "null" };
+        // A join with the one row of the tenant keeps the order of the rows.
+        let sql = format!(
+            "select t.head, known.found, page.*
+               from tenants t, lateral (select {found} as found) known
+                    left join lateral (
+                      select r.sourced_id, r.since, {key} as key, {doc} as doc
+                        from {rows}{beyond}
+                       order by {order} limit {limit}{offset}) page on known.found
+              where t.tenant = $1"
+        );
+        (sql, parameters)
+    }
+
+    /// SQL: the rows `r` of the collection, `from` and `where`.
+    fn rows(&self, at: Option<&str>, parameters: &mut Parameters) -> String {
+        let values: Vec<String> = self.parameters.iter().map(|value| parameters.text(value)).collect();
+        let filter = match &self.filter {
+            // What does not fit has been refused by `check`.
+            Some(filter) => condition(filter, self.kind(), parameters).unwrap_or_else(|_| "false".into()),
+            None => "true".into(),
+        };
+        format!(
+            "{} r where r.listed and r.tenant = $1 and {} and {filter}",
+            source(self.kind().entity().table, at),
+            fill(self.endpoint.condition, &values, at)
+        )
+    }
+
+    /// SQL: every record that the path names is there.
+    fn parents(&self, at: Option<&str>, parameters: &mut Parameters) -> String {
+        let values: Vec<String> = self.parameters.iter().map(|value| parameters.text(value)).collect();
+        let there = |(parent, value): (&Parent, &String)| {
+            let collection = Endpoint::collection(parent.collection)?;
+            Some(format!(
+                "exists (select from {} r where r.tenant = $1 and r.sourced_id = {value} and {} and {})",
+                source(collection.kind.entity().table, at),
+                collection.condition,
+                fill(parent.condition, &values, at)
+            ))
+        };
+        let all: Vec<String> = self.endpoint.parents.iter().zip(&values).filter_map(there).collect();
+        if all.is_empty() { "true".into() } else { all.join(" and ") }
+    }
+}
+
+fn is_backward(start: &Start) -> bool {
+    matches!(start, Start::Before(_) | Start::Last(_))
+}
+
+/// A read model as it stands, or as it stood at the position that the placeholder means.
+fn source(table: &str, at: Option<&str>) -> String {
+    match at {
+        None => table.to_owned(),
+        Some(at) => format!(
+            "(select * from {table} c where c.since <= {at}
+              union all select * from {table}_history h where h.since <= {at} and h.until > {at})"
+        ),
+    }
+}
+
+/// Puts the path's parameters and the read models' sources into a condition of an endpoint.
+fn fill(condition: &str, values: &[String], at: Option<&str>) -> String {
+    let mut filled = condition.to_owned();
+    for (n, value) in values.iter().enumerate() {
+        filled = filled.replace(&format!("{{{}}}", n + 1), value);
+    }
+    for table in ["enrollments", "classes", "roles"] {
+        filled = filled.replace(&format!("{{{table}}}"), &source(table, at));
+    }
+    filled
+}
