@@ -182,6 +182,21 @@ async fn keys_follow_one_another_while_tokens_are_out() {
 }
 
 #[tokio::test]
+async fn instances_that_start_together_make_one_key() {
+    let log = open(&crate::support::database().await).await;
+    let vault = std::sync::Arc::new(Vault::from_base64(&format!("{}=", "A".repeat(43))).unwrap());
+    let instances: Vec<_> = (0..8).map(|_| Keys::new(log.db().clone(), vault.clone())).collect();
+    futures::future::try_join_all(instances.iter().map(Keys::prepare)).await.unwrap();
+    assert_eq!(instances[0].live().await.unwrap().len(), 1);
+    // And one follower, when the key has become old for all of them at once.
+    let old = "update signing_keys set signs_from = signs_from - interval '91 days'";
+    sqlx::query(old).execute(log.db().pool()).await.unwrap();
+    let signers = futures::future::try_join_all(instances.iter().map(Keys::signer)).await.unwrap();
+    assert!(signers.iter().all(|(id, _)| *id == signers[0].0));
+    assert_eq!(instances[0].live().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn private_keys_are_opened_by_the_secret_key_alone() {
     let server = Server::start().await;
     let url = server.url.clone();
