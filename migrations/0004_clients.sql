@@ -34,7 +34,6 @@ create table signing_keys (
     id         text collate "C" primary key, -- the kid
     public_key bytea       not null,
     sealed     bytea       not null,         -- the private key, encrypted with the installation's secret key
-    created_at timestamptz not null default now(),
     signs_from timestamptz not null
 );
 

@@ -159,7 +159,7 @@ async fn keys_follow_one_another_while_tokens_are_out() {
     // Once the tokens of a followed key have expired, it is gone. (As if it had all been an hour and more ago.)
     let log = open(&one.url).await;
     let pool = log.db().pool();
-    let past = "update signing_keys set signs_from = signs_from - interval '2 hours', created_at = created_at - interval '2 hours'";
+    let past = "update signing_keys set signs_from = signs_from - interval '2 hours'";
     sqlx::query(past).execute(pool).await.unwrap();
     assert_eq!(jwks(&one).await["keys"].as_array().unwrap().len(), 1);
     until("the old key verifies no more", async || status(&one, &before, "users").await == 401).await;
@@ -179,6 +179,21 @@ async fn keys_follow_one_another_while_tokens_are_out() {
         assert_eq!(made["kid"], kid(&fresh));
         until("the new key is known", async || status(server, &fresh, "users").await == 200).await;
     }
+}
+
+#[tokio::test]
+async fn instances_that_start_together_make_one_key() {
+    let log = open(&crate::support::database().await).await;
+    let vault = std::sync::Arc::new(Vault::from_base64(&format!("{}=", "A".repeat(43))).unwrap());
+    let instances: Vec<_> = (0..8).map(|_| Keys::new(log.db().clone(), vault.clone())).collect();
+    futures::future::try_join_all(instances.iter().map(Keys::prepare)).await.unwrap();
+    assert_eq!(instances[0].live().await.unwrap().len(), 1);
+    // And one follower, when the key has become old for all of them at once.
+    let old = "update signing_keys set signs_from = signs_from - interval '91 days'";
+    sqlx::query(old).execute(log.db().pool()).await.unwrap();
+    let signers = futures::future::try_join_all(instances.iter().map(Keys::signer)).await.unwrap();
+    assert!(signers.iter().all(|(id, _)| *id == signers[0].0));
+    assert_eq!(instances[0].live().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -202,6 +217,8 @@ async fn private_keys_are_opened_by_the_secret_key_alone() {
     let (code, text) = with_key(&["serve"], "short");
     assert!(code == Some(1) && text.contains("32 bytes"), "{text}");
     assert!(!text.contains("short"), "nothing of a key is shown");
+    let (code, text) = with_key(&["key", "rotate"], other);
+    assert!(code == Some(1) && text.contains("key rotate --revoke"), "a key that the others cannot open: {text}");
     // With both keys, the old one's values are still read.
     let file = std::fs::read_to_string(data_dir().join("secret.key")).unwrap();
     let server = Server::with(&url, &[("ROSTERHUB_SECRET_KEY", &format!("{other},{}", file.trim()))]);

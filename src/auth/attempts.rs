@@ -29,15 +29,14 @@ impl By {
     }
 }
 
+/// Failures by whom, shared by clones.
+#[derive(Clone)]
 pub struct Attempts(moka::sync::Cache<By, Arc<Failures>>);
 
 struct Failures {
     since: Instant,
     count: AtomicU32,
 }
-
-/// An attempt under way. It counts as a failure, unless it is told otherwise.
-pub struct Attempt(Vec<Arc<Failures>>);
 
 impl Default for Attempts {
     fn default() -> Self {
@@ -46,32 +45,29 @@ impl Default for Attempts {
 }
 
 impl Attempts {
-    /// Begins an attempt; or says after how long one may be made again. Counted before it is tried, so that many at a
-    /// time are no way around. `client`: as far as it has the form of one.
-    pub fn begin(&self, client: Option<Uuid>, address: Option<IpAddr>) -> Result<Attempt, Duration> {
-        let address = address.map(network);
-        let by_client = client.map(|id| [By::ClientAndAddress(id, address), By::Client(id)]);
-        let mut attempt = Attempt(Vec::with_capacity(3));
-        for by in by_client.into_iter().flatten().chain([By::Address(address)]) {
-            let new = || Arc::new(Failures { since: Instant::now(), count: AtomicU32::new(0) });
-            let failures = self.0.get_with(by, new);
-            attempt.0.push(failures.clone());
-            if failures.count.fetch_add(1, Ordering::Relaxed) >= by.most() {
-                attempt.forgive();
+    /// Whether another attempt may be made; else after how long. `client`: as far as it has the form of one.
+    pub fn check(&self, client: Option<Uuid>, address: Option<IpAddr>) -> Result<(), Duration> {
+        for by in all(client, address) {
+            if let Some(failures) = self.0.get(&by).filter(|f| f.count.load(Ordering::Relaxed) >= by.most()) {
                 return Err(WINDOW.saturating_sub(failures.since.elapsed()));
             }
         }
-        Ok(attempt)
+        Ok(())
+    }
+
+    /// Counts a failure.
+    pub fn failed(&self, client: Option<Uuid>, address: Option<IpAddr>) {
+        for by in all(client, address) {
+            let first = || Arc::new(Failures { since: Instant::now(), count: AtomicU32::new(0) });
+            self.0.get_with(by, first).count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
-impl Attempt {
-    /// It was no failure.
-    pub fn forgive(self) {
-        for failures in self.0 {
-            failures.count.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
+fn all(client: Option<Uuid>, address: Option<IpAddr>) -> impl Iterator<Item = By> {
+    let address = address.map(network);
+    let by_client = client.map(|id| [By::ClientAndAddress(id, address), By::Client(id)]);
+    by_client.into_iter().flatten().chain([By::Address(address)])
 }
 
 /// Whoever has one IPv6 address has the other 2^64 of its network as well.
@@ -90,42 +86,37 @@ mod tests {
         Some(text.parse().unwrap())
     }
 
+    impl Attempts {
+        /// Fails, if it may try.
+        fn fails(&self, client: Option<Uuid>, address: Option<IpAddr>) -> bool {
+            let may = self.check(client, address).is_ok();
+            if may {
+                self.failed(client, address);
+            }
+            may
+        }
+    }
+
     #[test]
     fn failures_from_one_address_lock_out_that_address_only() {
         let (attempts, client) = (Attempts::default(), Some(Uuid::new_v4()));
         let (here, there) = (address("192.0.2.1"), address("192.0.2.2"));
-        for _ in 0..10 {
-            assert!(attempts.begin(client, here).is_ok());
-        }
-        let wait = attempts.begin(client, here).err().unwrap();
+        assert_eq!((0..20).filter(|_| attempts.fails(client, here)).count(), 10);
+        let wait = attempts.check(client, here).unwrap_err();
         assert!(wait <= WINDOW && wait > WINDOW / 2);
-        assert!(attempts.begin(client, address("::ffff:192.0.2.1")).is_err(), "the same in IPv6");
-        assert!(attempts.begin(client, there).is_ok());
-        assert!(attempts.begin(Some(Uuid::new_v4()), here).is_ok());
+        assert!(attempts.check(client, address("::ffff:192.0.2.1")).is_err(), "the same in IPv6");
+        assert!(attempts.check(client, there).is_ok());
+        assert!(attempts.check(Some(Uuid::new_v4()), here).is_ok());
+        assert!(attempts.check(None, here).is_ok(), "an id that is none counts by address");
     }
 
     #[test]
     fn many_clients_from_one_network_and_one_client_from_many() {
         let attempts = Attempts::default();
         let in_network = |n: usize| address(&format!("2001:db8::{n:x}"));
-        let passed = (0..200).filter(|n| attempts.begin(Some(Uuid::new_v4()), in_network(*n)).is_ok()).count();
-        assert_eq!(passed, 100);
+        assert_eq!((0..200).filter(|n| attempts.fails(Some(Uuid::new_v4()), in_network(*n))).count(), 100);
         let client = Some(Uuid::new_v4());
         let from = |n: usize| address(&format!("10.0.{}.{}", n / 250, n % 250));
-        let passed = (0..2_000).filter(|n| attempts.begin(client, from(*n)).is_ok()).count();
-        assert_eq!(passed, 1_000);
-    }
-
-    #[test]
-    fn successes_do_not_count() {
-        let (attempts, client) = (Attempts::default(), Some(Uuid::new_v4()));
-        for _ in 0..1_000 {
-            attempts.begin(client, None).ok().unwrap().forgive();
-        }
-        for _ in 0..10 {
-            assert!(attempts.begin(client, None).is_ok());
-        }
-        assert!(attempts.begin(client, None).is_err());
-        assert!(attempts.begin(None, None).is_ok(), "an id that is none counts by address");
+        assert_eq!((0..2_000).filter(|n| attempts.fails(client, from(*n))).count(), 1_000);
     }
 }

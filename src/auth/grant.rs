@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::Utc;
 use uuid::Uuid;
 
-use super::clients::By;
+use super::clients::{By, Row};
 use super::secret::{secret_id, verify};
 use super::token::{Claims, LIFETIME};
 use super::{Auth, AuthError, Scopes};
@@ -53,13 +53,7 @@ impl Auth {
     /// Gives an access token to a client that proves itself. Each way to fail takes one hash and one query, so that
     /// an unknown client and a wrong secret look alike.
     pub async fn grant(&self, request: Request<'_>) -> Result<Grant, Refused> {
-        let id = Uuid::try_parse(request.client_id).ok();
-        let attempt = self.attempts.begin(id, request.address).map_err(Refused::TooMany)?;
-        let proven = self.prove(id.unwrap_or_default(), request.secret).await;
-        if !matches!(proven, Ok(None)) {
-            attempt.forgive();
-        }
-        let row = proven?.ok_or(Refused::Client)?;
+        let row = self.prove(&request).await?;
         self.clients.used(&row);
         let client = row.client(Scopes::all())?;
         if !client.may_call_from(request.address) {
@@ -89,16 +83,27 @@ impl Auth {
     }
 
     /// The client, if the secret is its own.
-    async fn prove(&self, id: Uuid, secret: &str) -> Result<Option<super::clients::Row>, AuthError> {
-        let row = self.clients.find(By::Secret(id, secret_id(secret).unwrap_or_default())).await?;
-        let (secret, hash) = (secret.to_owned(), row.as_ref().map(|row| row.hash.clone()));
-        // As many at a time as there are processors: each takes 19 MiB.
+    async fn prove(&self, request: &Request<'_>) -> Result<Row, Refused> {
+        let (id, address) = (Uuid::try_parse(request.client_id).ok(), request.address);
+        self.attempts.check(id, address).map_err(Refused::TooMany)?;
+        let by = By::Secret(id.unwrap_or_default(), secret_id(request.secret).unwrap_or_default());
+        let row = self.clients.find(by).await?;
+        // As many at a time as there are processors: a hash takes one, and 19 MiB.
         let turn = self.hashing.clone().acquire_owned().await.map_err(|_| AuthError::Hash)?;
+        // Others may have failed while this one waited.
+        self.attempts.check(id, address).map_err(Refused::TooMany)?;
+        let (secret, hash) = (request.secret.to_owned(), row.as_ref().map(|row| row.hash.clone()));
+        let attempts = self.attempts.clone();
+        // Goes on to its end, and counts, also when the client does not wait for the answer.
         let right = tokio::task::spawn_blocking(move || {
-            let _until_done = turn; // also when the request has been given up
-            verify(&secret, hash.as_deref())
+            let right = verify(&secret, hash.as_deref());
+            if !right {
+                attempts.failed(id, address);
+            }
+            drop(turn);
+            right
         });
-        let right = right.await;
-        Ok(row.filter(|_| matches!(right, Ok(true))))
+        let right = right.await.map_err(|_| AuthError::Hash)?;
+        row.filter(|_| right).ok_or(Refused::Client)
     }
 }

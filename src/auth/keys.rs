@@ -40,7 +40,6 @@ pub struct SigningKey {
     pub id: String,
     public_key: Vec<u8>,
     sealed: Vec<u8>,
-    pub created_at: DateTime<Utc>,
     pub signs_from: DateTime<Utc>,
     /// Its time has come.
     begun: bool,
@@ -78,7 +77,7 @@ impl Keys {
                 tracing::info!(key = made.id, from = %made.signs_from, "a new key is going to sign tokens");
             }
         }
-        // After all keys have been revoked there may be none yet whose time has come: then the one to come.
+        // None has begun only if the database's clock went back: then the next.
         let key = keys.iter().find(|key| key.begun).or(keys.last()).ok_or(AuthError::BadKey)?;
         let private = self
             .vault
@@ -120,6 +119,8 @@ impl Keys {
             tx.commit().await?;
             return Ok(made);
         }
+        // A key sealed with another secret key than the others would stop every instance from signing.
+        self.prepare().await?;
         self.follow(LEAD_BY_HAND, |_| true).await?.ok_or(AuthError::BadKey)
     }
 

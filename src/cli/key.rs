@@ -39,6 +39,9 @@ impl KeyCommand {
                 })?;
             }
             Self::Rotate { revoke } => {
+                if revoke && let Err(error) = keys.prepare().await {
+                    tracing::warn!(%error, "withdrawn all the same; every instance must have the secret key of this command");
+                }
                 let made = keys.rotate(revoke).await?;
                 output.result(&json!({ "kid": made.id, "signsFrom": made.signs_from }), || {
                     format!("key {} signs from {}", made.id, made.signs_from)
