@@ -18,7 +18,7 @@ pub struct Client {
 }
 
 /// What a token may be allowed. OneRoster's own scopes come with OAuth.
-pub const SCOPES: [&str; 3] = ["roster", "demographics", "import"];
+pub const SCOPES: [&str; 4] = ["roster", "demographics", "import", "write"];
 
 impl Client {
     pub fn may(&self, scope: &str) -> bool {

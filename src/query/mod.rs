@@ -1,6 +1,8 @@
 //! Reading the roster: one statement an answer, so that rows and position are of one snapshot.
 
+pub mod etag;
 pub mod href;
+pub mod versions;
 
 use futures::TryStreamExt;
 

@@ -1,8 +1,11 @@
 //! The REST gateway: OneRoster's Rostering service, and the hub's own paths under `/rosterhub/v1`.
 
+pub mod batch;
 pub mod error;
 pub mod imports;
 pub mod oneroster;
+pub mod refusal;
+pub mod writes;
 
 use std::sync::Arc;
 
@@ -80,6 +83,7 @@ pub fn router(hub: Hub) -> Router {
         .method_not_allowed_fallback(async || ImsxError::wrong_verb())
         .layer(CatchPanicLayer::custom(|_| ImsxError::internal().into_response()));
     let own = imports::router()
+        .merge(writes::router())
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())
         .layer(CatchPanicLayer::custom(|_| HubError::internal().into_response()));

@@ -92,7 +92,7 @@ impl Server {
 
     /// On a database that has the tenant.
     pub fn on(url: &str) -> Self {
-        let token = token(url, "midori", "roster,demographics,import");
+        let token = token(url, "midori", "roster,demographics,import,write");
         let mut child = rosterhub(url, &["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
