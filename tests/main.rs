@@ -9,3 +9,4 @@ mod log;
 mod oneroster;
 mod outage;
 mod read_models;
+mod writes;

@@ -1,8 +1,9 @@
 //! A user is written together with its roles and profiles, which are records of their own: which standing record a
 //! nested one means, what becomes of each, and the rules between them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::document::{DocumentFault, Draft, Part};
@@ -110,23 +111,20 @@ fn decide_all<P: Record>(
     let mut candidates = own
         .map(|standing| Ok(Candidate { standing, last: last::<P>(&standing.last)?, taken: false }))
         .collect::<Result<Vec<_>, CommandError>>()?;
-    let parts = draft.parts.iter().filter(|part| part.kind == nested.kind);
-    let mut records = parts
-        .map(|part| Ok((part, serde_json::from_value::<P>(part.record.clone()).map_err(internal)?)))
-        .collect::<Result<Vec<_>, CommandError>>()?;
-    let chosen = choose(nested, &records, &mut candidates);
+    let parts: Vec<&Part> = draft.parts.iter().filter(|part| part.kind == nested.kind).collect();
+    let chosen = choose(nested, &parts, &mut candidates).map_err(internal)?;
     let mut changed = false;
-    for ((part, record), chosen) in records.iter_mut().zip(chosen) {
+    for (part, chosen) in parts.into_iter().zip(chosen) {
+        let mut record: P = serde_json::from_value(part.record.clone()).map_err(internal)?;
         let event = match chosen.map(|i| &candidates[i]) {
             Some(Candidate { standing, last, .. }) => {
                 // JSON does not show a nested record's metadata, so a write leaves it as it stands.
                 record.metadata_mut().clone_from(&metadata(last));
-                let command = Command::Record(record.clone());
-                unit.decide(&standing.sourced_id, standing.sequence, Some(last.clone()), command)?
+                unit.decide(&standing.sourced_id, standing.sequence, Some(last.clone()), Command::Record(record))?
             }
             None => {
                 let id = part.sourced_id.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
-                unit.decide(&id, 0, None, Command::Record(record.clone()))?
+                unit.decide(&id, 0, None, Command::Record(record))?
             }
         };
         changed |= event.is_some();
@@ -137,37 +135,41 @@ fn decide_all<P: Record>(
     Ok(changed)
 }
 
-/// For each record the standing one that it means, if any: by its id, or else the one most alike, those that are
+/// For each part the standing record that it means, if any: by its id, or else the one most alike, those that are
 /// active first. The loosest likeness is not enough to bring a withdrawn one back.
 fn choose<P: Record>(
     nested: &Nested,
-    records: &[(&Part, P)],
+    parts: &[&Part],
     candidates: &mut [Candidate<'_, P>],
-) -> Vec<Option<usize>> {
-    let mut chosen = vec![None; records.len()];
-    let mut pass = |fits: &dyn Fn(&Part, &P, &Candidate<'_, P>) -> bool| {
-        for (i, (part, record)) in records.iter().enumerate() {
-            if chosen[i].is_none()
-                && let Some(found) = candidates.iter().position(|c| !c.taken && fits(part, record, c))
-            {
-                candidates[found].taken = true;
-                chosen[i] = Some(found);
+) -> Result<Vec<Option<usize>>, serde_json::Error> {
+    let standing: Vec<Value> =
+        candidates.iter().map(|c| serde_json::to_value(c.last.record())).collect::<Result<_, _>>()?;
+    let ids: Vec<&StandingPart> = candidates.iter().map(|c| c.standing).collect();
+    let mut chosen = vec![None; parts.len()];
+    let mut pass =
+        |withdrawn: Option<bool>, of_part: &dyn Fn(&Part) -> String, of_candidate: &dyn Fn(usize) -> String| {
+            let mut free: HashMap<String, VecDeque<usize>> = HashMap::new();
+            for (i, candidate) in candidates.iter().enumerate().filter(|(_, c)| !c.taken) {
+                if withdrawn.is_none_or(|withdrawn| candidate.standing.withdrawn == withdrawn) {
+                    free.entry(of_candidate(i)).or_default().push_back(i);
+                }
             }
-        }
-    };
+            for (part, chosen) in parts.iter().zip(&mut chosen).filter(|(_, chosen)| chosen.is_none()) {
+                *chosen = free.get_mut(&of_part(part)).and_then(VecDeque::pop_front);
+                chosen.iter().for_each(|i| candidates[*i].taken = true);
+            }
+        };
     if nested.id.is_some() {
-        pass(&|part, _, candidate| part.sourced_id.as_deref() == Some(candidate.standing.sourced_id.as_str()));
+        pass(None, &|part| part.sourced_id.clone().unwrap_or_default(), &|i| ids[i].sourced_id.clone());
     }
     let strict = nested.alike.len().saturating_sub(1);
     for (withdrawn, likenesses) in [(false, nested.alike), (true, &nested.alike[..strict])] {
         for fields in likenesses {
-            pass(&|_, record, candidate| {
-                candidate.standing.withdrawn == withdrawn
-                    && record.changed(candidate.last.record()).iter().all(|field| !fields.contains(field))
-            });
+            let key = |record: &Value| fields.iter().map(|f| format!("{:?}\n", record.get(f))).collect::<String>();
+            pass(Some(withdrawn), &|part| key(&part.record), &|i| key(&standing[i]));
         }
     }
-    chosen
+    Ok(chosen)
 }
 
 fn metadata<P: Record>(last: &Event<P>) -> crate::roster::record::Metadata {

@@ -312,10 +312,11 @@ impl Commands {
                 standing.insert(nested.kind, standing::parts(conn, &self.tenant, nested, &owners, &named).await?);
             }
         }
+        let faulty: HashSet<usize> =
+            faults.iter().filter(|f| f.field.starts_with("roles")).map(|f| f.operation).collect();
         let owners = parts::owners(&standing, changing().map(|(_, draft)| draft));
         for (place, draft) in changing().filter(|(_, draft)| draft.kind.nested().next().is_some()) {
-            let faulty = faults.iter().any(|f| f.operation == place && f.field.starts_with("roles"));
-            let found = parts::faults(draft, &owners, faulty);
+            let found = parts::faults(draft, &owners, faulty.contains(&place));
             faults.extend(found.into_iter().map(|found| DocumentFault { operation: place, ..found }));
         }
 
