@@ -5,6 +5,7 @@ pub mod entry;
 pub mod hub;
 pub mod json;
 pub mod parts;
+pub mod plan;
 pub mod references;
 pub mod repository;
 pub mod standing;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::document::{DocumentFault, Draft, Part};
 use super::entry::Event;
-use super::standing::{StandingPart, last};
+use super::standing::{StandingPart, last, record, unreadable};
 use super::{Command, CommandError, UnitOfWork};
 use crate::roster::nested::Nested;
 use crate::roster::rules::user_and_roles;
@@ -71,9 +71,9 @@ pub fn faults(draft: &Draft, owners: &Owners, faulty: bool) -> Vec<DocumentFault
         .parts
         .iter()
         .filter(|part| part.kind == EntityType::Role)
-        .filter_map(|part| Some((part, serde_json::from_value(part.record.clone()).ok()?)))
+        .filter_map(|part| Some((part, record(&part.record).ok()?)))
         .collect();
-    if let (Ok(user), false) = (serde_json::from_value::<User>(draft.record.clone()), faulty) {
+    if let (Ok(user), false) = (record::<User>(&draft.record), faulty) {
         for (at, found) in user_and_roles(&user, &roles.iter().map(|(_, role)| role).collect::<Vec<_>>()) {
             let place = at.and_then(|i| roles.get(i)).map(|(part, _)| format!("{}.{}", part.place, found.column));
             let own = if found.code == Code::UserWithoutRole { "roles" } else { "primaryOrg.sourcedId" };
@@ -106,16 +106,15 @@ fn decide_all<P: Record>(
     draft: &Draft,
     standing: &[StandingPart],
 ) -> Result<bool, CommandError> {
-    let internal = |e: serde_json::Error| CommandError::Internal(e.to_string());
     let own = standing.iter().filter(|part| part.owner == draft.sourced_id);
     let mut candidates = own
         .map(|standing| Ok(Candidate { standing, last: last::<P>(&standing.last)?, taken: false }))
         .collect::<Result<Vec<_>, CommandError>>()?;
     let parts: Vec<&Part> = draft.parts.iter().filter(|part| part.kind == nested.kind).collect();
-    let chosen = choose(nested, &parts, &mut candidates).map_err(internal)?;
+    let chosen = choose(nested, &parts, &mut candidates).map_err(|e| unreadable("a record", &e))?;
     let mut changed = false;
     for (part, chosen) in parts.into_iter().zip(chosen) {
-        let mut record: P = serde_json::from_value(part.record.clone()).map_err(internal)?;
+        let mut record: P = record(&part.record)?;
         let event = match chosen.map(|i| &candidates[i]) {
             Some(Candidate { standing, last, .. }) => {
                 // JSON does not show a nested record's metadata, so a write leaves it as it stands.

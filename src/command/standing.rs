@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::CommandError;
@@ -38,7 +39,17 @@ pub struct StandingPart {
 
 /// A record's last event.
 pub fn last<R: Record>(payload: &str) -> Result<Event<R>, CommandError> {
-    serde_json::from_str(payload).map_err(|e| CommandError::Internal(format!("an event cannot be read: {e}")))
+    serde_json::from_str(payload).map_err(|e| unreadable("an event", &e))
+}
+
+/// The typed record of a draft.
+pub fn record<R: Record>(drafted: &Value) -> Result<R, CommandError> {
+    R::deserialize(drafted).map_err(|e| unreadable("a draft", &e))
+}
+
+/// Only the place: what is read may be personal.
+pub fn unreadable(what: &str, error: &serde_json::Error) -> CommandError {
+    CommandError::Internal(format!("{what} is not of its form, at line {}, column {}", error.line(), error.column()))
 }
 
 /// SQL: the payload of the event that made row `c` of the type's read model.

@@ -1,22 +1,18 @@
 //! Writes as an API takes them: operations on documents, decided together and appended as one unit of work.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use super::document::{DocumentFault, Draft};
-use super::json::{Json, merge};
-use super::parts::{self, StandingParts};
-use super::references::{self, Present};
+use super::document::DocumentFault;
+use super::json::Json;
+use super::plan::{Plan, Step, fault};
 use super::standing::{self, Standing};
-use super::{Command, CommandError, Commands, Origin, UnitOfWork};
+use super::{CommandError, Commands, Origin};
 use crate::log::IdempotencyKey;
-use crate::query::etag::{Conditions, record_etag};
-use crate::roster::nested::{CHILDREN, NESTED};
-use crate::roster::{Code, EntityType, Fault, Record, is_sourced_id, with_record};
+use crate::query::etag::Conditions;
+use crate::roster::{Code, EntityType, is_sourced_id};
 
 /// How often a decision is made anew when the roster has moved meanwhile.
 const ATTEMPTS: usize = 8;
@@ -103,30 +99,6 @@ impl From<sqlx::Error> for WriteError {
     fn from(error: sqlx::Error) -> Self {
         Self::Command(error.into())
     }
-}
-
-/// An operation whose record is known.
-struct Step {
-    operation: Operation,
-    sourced_id: String,
-}
-
-/// What is to become of a step's record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Course {
-    Leave,
-    Withdraw,
-    Record,
-    /// For reasons that are among the faults.
-    Refuse,
-}
-
-struct Plan {
-    course: Course,
-    /// What its document says.
-    draft: Option<Draft>,
-    /// Those that its document shows before.
-    children: BTreeSet<String>,
 }
 
 impl Commands {
@@ -231,193 +203,11 @@ impl Commands {
         if used.request != key.request {
             return Err(WriteError::OtherRequest);
         }
-        let records = serde_json::from_str(&used.answer).map_err(|e| CommandError::Internal(e.to_string()))?;
+        let records = serde_json::from_str(&used.answer).map_err(|e| standing::unreadable("a kept answer", &e))?;
         Ok(Some(Written { position: used.last_position, records }))
     }
-
-    /// What is to become of one record, by itself.
-    fn plan(&self, step: &Step, standing: Option<&Standing>, faults: &mut Vec<DocumentFault>) -> Plan {
-        let Operation { place, kind, action, conditions, document, .. } = &step.operation;
-        let (place, kind, id) = (*place, *kind, step.sourced_id.as_str());
-        let fingerprint = self.log.projections().fingerprint();
-        let tag = standing.map(|s| record_etag(fingerprint, kind, id, s.since));
-        let withdrawn = standing.is_some_and(|s| s.withdrawn);
-        let bare = |course| Plan { course, draft: None, children: BTreeSet::new() };
-        let refusal = match (action, standing) {
-            (Action::Create, Some(_)) if !withdrawn => Some(Code::AlreadyExists),
-            (Action::Patch | Action::Delete, None) => Some(Code::UnknownRecord),
-            _ if !conditions.hold(tag.as_deref()) => Some(Code::PreconditionFailed),
-            _ => None,
-        };
-        if let Some(code) = refusal {
-            faults.push(fault(place, "sourcedId", code, id));
-            return bare(Course::Refuse);
-        }
-        if *action == Action::Delete {
-            return bare(if withdrawn { Course::Leave } else { Course::Withdraw });
-        }
-        let shown: Option<Value> = standing.and_then(|s| serde_json::from_str(&s.doc).ok());
-        let (draft, found) = match &shown {
-            Some(shown) if *action == Action::Patch => {
-                let mut patched = shown.clone();
-                merge(&mut patched, &document.value);
-                Draft::read(kind, id, &patched, &document.duplicates)
-            }
-            _ => Draft::read(kind, id, &document.value, &document.duplicates),
-        };
-        let before = shown.and_then(|shown| Draft::read(kind, id, &shown, &[]).0);
-        let agrees = before.as_ref().zip(draft.as_ref()).is_some_and(|(before, draft)| before.agrees_with(draft));
-        let withdraws = draft.as_ref().is_some_and(|draft| draft.withdrawn);
-        let course = if !found.is_empty() {
-            faults.extend(found.into_iter().map(|found| DocumentFault { operation: place, ..found }));
-            Course::Refuse
-        } else if withdraws && !agrees {
-            faults.push(fault(place, "status", Code::WithdrawnAndChanged, "tobedeleted"));
-            Course::Refuse
-        } else if agrees && withdraws == withdrawn {
-            Course::Leave
-        } else if withdraws {
-            Course::Withdraw
-        } else {
-            Course::Record
-        };
-        Plan { course, draft, children: before.and_then(|b| b.children).unwrap_or_default() }
-    }
-
-    /// Checks what lies between records, of this request and of the roster; gives the standing records nested in
-    /// those that change.
-    async fn check(
-        &self,
-        conn: &mut PgConnection,
-        steps: &[Step],
-        plans: &[Plan],
-        faults: &mut Vec<DocumentFault>,
-    ) -> Result<StandingParts, sqlx::Error> {
-        let present: Present = steps.iter().zip(plans).map(|(step, plan)| (step.key(), plan.draft.as_ref())).collect();
-        let changing = || {
-            let drafts = steps.iter().zip(plans).filter(|(_, p)| matches!(p.course, Course::Record | Course::Refuse));
-            drafts.filter_map(|(step, plan)| Some((step.operation.place, plan.draft.as_ref()?)))
-        };
-        let named: Vec<_> = changing().flat_map(|(at, draft)| draft.references.iter().map(move |r| (at, r))).collect();
-        faults.extend(references::faults(conn, &self.tenant, &named, &present).await?);
-
-        let mut standing = StandingParts::new();
-        for nested in &NESTED {
-            let own = || changing().map(|(_, draft)| draft).filter(|draft| draft.kind == nested.owner);
-            let owners: Vec<&str> = own().map(|d| d.sourced_id.as_str()).filter(|id| is_sourced_id(id)).collect();
-            if !owners.is_empty() {
-                let named = own().flat_map(parts::profiles_named).filter(|id| nested.id.is_some() && is_sourced_id(id));
-                let named: BTreeSet<&str> = named.collect();
-                let named: Vec<&str> = named.into_iter().collect();
-                standing.insert(nested.kind, standing::parts(conn, &self.tenant, nested, &owners, &named).await?);
-            }
-        }
-        let faulty: HashSet<usize> =
-            faults.iter().filter(|f| f.field.starts_with("roles")).map(|f| f.operation).collect();
-        let owners = parts::owners(&standing, changing().map(|(_, draft)| draft));
-        for (place, draft) in changing().filter(|(_, draft)| draft.kind.nested().next().is_some()) {
-            let found = parts::faults(draft, &owners, faulty.contains(&place));
-            faults.extend(found.into_iter().map(|found| DocumentFault { operation: place, ..found }));
-        }
-
-        for (step, plan) in steps.iter().zip(plans) {
-            let claimed = plan.draft.as_ref().and_then(|draft| draft.children.as_ref());
-            if claimed
-                .is_some_and(|claimed| *claimed != plan.children && *claimed != plan.children_after(step, steps, plans))
-            {
-                faults.push(fault(step.operation.place, CHILDREN, Code::DerivedMember, ""));
-            }
-        }
-        Ok(standing)
-    }
-}
-
-impl Step {
-    /// Takes the document out of its envelope and settles whose it is.
-    fn of(mut operation: Operation) -> Option<Self> {
-        let entity = operation.kind.entity();
-        let enveloped = operation
-            .document
-            .value
-            .as_object()
-            .is_some_and(|members| members.len() == 1 && members.get(entity.name).is_some_and(Value::is_object));
-        if enveloped && let Some(inside) = operation.document.take(entity.name) {
-            operation.document = inside;
-        }
-        let said = operation.document.value.get("sourcedId").and_then(Value::as_str);
-        let sourced_id = match operation.sourced_id.take().or_else(|| said.map(str::to_owned)) {
-            Some(id) => id,
-            // A record under another's id cannot be given one.
-            None if operation.action == Action::Create && entity.identified_by.is_none() => Uuid::now_v7().to_string(),
-            None => return None,
-        };
-        Some(Self { operation, sourced_id })
-    }
-
-    fn key(&self) -> (EntityType, &str) {
-        (self.operation.kind, &self.sourced_id)
-    }
-
-    /// Adds the events that the plan leads to.
-    fn decide(
-        &self,
-        unit: &mut UnitOfWork<'_>,
-        standing: Option<&Standing>,
-        plan: &Plan,
-        parts: &StandingParts,
-    ) -> Result<Outcome, CommandError> {
-        with_record!(self.operation.kind, R => self.decide_record::<R>(unit, standing, plan, parts))
-    }
-
-    fn decide_record<R: Record>(
-        &self,
-        unit: &mut UnitOfWork<'_>,
-        standing: Option<&Standing>,
-        plan: &Plan,
-        parts: &StandingParts,
-    ) -> Result<Outcome, CommandError> {
-        let (command, draft) = match (plan.course, &plan.draft) {
-            (Course::Leave | Course::Refuse, _) => return Ok(Outcome::Unchanged),
-            (Course::Record, Some(draft)) => {
-                let record = serde_json::from_value::<R>(draft.record.clone());
-                (Command::Record(record.map_err(|e| CommandError::Internal(e.to_string()))?), Some(draft))
-            }
-            // What is nested in it stays as it is: it shows on, and comes back with its owner.
-            _ => (Command::Withdraw, None),
-        };
-        let last = standing.map(|s| standing::last::<R>(&s.last)).transpose()?;
-        let event = unit.decide(&self.sourced_id, standing.map_or(0, |s| s.sequence), last, command)?;
-        let parts_changed = draft.map_or(Ok(false), |draft| parts::decide(unit, draft, parts))?;
-        Ok(match (event, standing) {
-            (Some(_), None) => Outcome::Created,
-            (Some("Withdrawn"), _) => Outcome::Withdrawn,
-            (Some("Restored"), _) => Outcome::Restored,
-            (None, _) if !parts_changed => Outcome::Unchanged,
-            _ => Outcome::Changed,
-        })
-    }
-}
-
-impl Plan {
-    /// Those that the record's document will show once all steps are done.
-    fn children_after(&self, step: &Step, steps: &[Step], plans: &[Plan]) -> BTreeSet<String> {
-        let mut children = self.children.clone();
-        for (other, plan) in steps.iter().zip(plans).filter(|(other, _)| other.operation.kind == step.operation.kind) {
-            children.remove(&other.sourced_id);
-            let draft = plan.draft.as_ref().filter(|draft| !draft.withdrawn);
-            if draft.is_some_and(|draft| draft.parent() == Some(&step.sourced_id)) {
-                children.insert(other.sourced_id.clone());
-            }
-        }
-        children
-    }
-}
-
-fn fault(operation: usize, field: &str, code: Code, value: &str) -> DocumentFault {
-    let value = Fault::new(code, "", value, false).value;
-    DocumentFault { operation, field: field.to_owned(), code, value }
 }
 
 fn to_json(records: &[WrittenRecord]) -> Result<String, CommandError> {
-    serde_json::to_string(records).map_err(|e| CommandError::Internal(e.to_string()))
+    serde_json::to_string(records).map_err(|e| standing::unreadable("an answer", &e))
 }

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::refusal::Refusal;
+use super::refused::Refused;
 use super::writes::{admit, etag, idempotency, json as answer, origin, receive, versions, writable};
 use super::{Hub, error::HubError};
 use crate::command::Commands;
@@ -18,14 +18,14 @@ use crate::roster::{Code, EntityType, Fault};
 const MOST_OPERATIONS: usize = 1_000;
 
 /// Does all operations in one unit of work; tells what happened to each record, without its document.
-pub async fn batch(State(hub): State<Hub>, request: Request) -> Result<Response, Refusal> {
+pub async fn batch(State(hub): State<Hub>, request: Request) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
     admit(&hub, &parts.headers, &[]).await?;
     let limit = hub.config.max_batch_bytes;
     let bytes = receive(&parts.headers, body, false, limit).await?;
     let body = Json::read(&bytes)?;
     if body.value["operations"].as_array().is_some_and(|operations| operations.len() > MOST_OPERATIONS) {
-        return Err(Refusal::TooLarge(limit));
+        return Err(Refused::TooLarge(limit));
     }
     let mut request = WriteRequest::default();
     for (place, operation) in operations(body)?.into_iter().enumerate() {
@@ -39,7 +39,7 @@ pub async fn batch(State(hub): State<Hub>, request: Request) -> Result<Response,
     request.origin = origin(&client, &parts.headers)?;
     request.idempotency = idempotency(&client, &parts, &bytes)?;
     let commands = Commands::new(&hub.log, &client.tenant);
-    let written = commands.write(request).await.map_err(|error| Refusal::of(error, true))?;
+    let written = commands.write(request).await.map_err(|error| Refused::of(error, true))?;
     let versions = versions(&hub, &client.tenant, &written).await?;
     let records: Vec<Value> = written
         .records

@@ -4,7 +4,7 @@ pub mod batch;
 pub mod error;
 pub mod imports;
 pub mod oneroster;
-pub mod refusal;
+pub mod refused;
 pub mod writes;
 
 use std::sync::Arc;

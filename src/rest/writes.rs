@@ -15,7 +15,7 @@ use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
 use super::error::HubError;
-use super::refusal::Refusal;
+use super::refused::Refused;
 use super::{Hub, POSITION, ROSTERING, batch};
 use crate::auth::Client;
 use crate::command::json::Json;
@@ -70,7 +70,7 @@ async fn write(
     action: Action,
     sourced_id: Option<String>,
     request: Request,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
     let client = admit(hub, &parts.headers, &[kind]).await?;
     let conditions = conditions(&parts.headers)?;
@@ -88,12 +88,12 @@ async fn write(
         idempotency: idempotency(&client, &parts, &bytes)?,
     };
     let commands = Commands::new(&hub.log, &client.tenant);
-    let written = commands.write(request).await.map_err(|error| Refusal::of(error, false))?;
+    let written = commands.write(request).await.map_err(|error| Refused::of(error, false))?;
     answer(hub, &client.tenant, &parts.headers, &written).await
 }
 
 /// The record as a read at the position of the write shows it.
-async fn answer(hub: &Hub, tenant: &Tenant, headers: &HeaderMap, written: &Written) -> Result<Response, Refusal> {
+async fn answer(hub: &Hub, tenant: &Tenant, headers: &HeaderMap, written: &Written) -> Result<Response, Refused> {
     let mut versions = versions(hub, tenant, written).await?;
     let record = written.records.first();
     let version = record.and_then(|record| versions.remove(&(record.kind, record.sourced_id.clone())));
@@ -163,19 +163,19 @@ pub(super) async fn admit(hub: &Hub, headers: &HeaderMap, kinds: &[EntityType]) 
 }
 
 /// Reads a body of JSON, at most this many bytes.
-pub(super) async fn receive(headers: &HeaderMap, body: Body, patch: bool, limit: u64) -> Result<Vec<u8>, Refusal> {
+pub(super) async fn receive(headers: &HeaderMap, body: Body, patch: bool, limit: u64) -> Result<Vec<u8>, Refused> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media_type = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let known = media_type == "application/json" || (patch && media_type == "application/merge-patch+json");
     if !known || headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(Refusal::MediaType);
+        return Err(Refused::MediaType);
     }
     let mut bytes = Vec::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| HubError::bad_request("The body broke off."))?;
         if (bytes.len() + chunk.len()) as u64 > limit {
-            return Err(Refusal::TooLarge(limit));
+            return Err(Refused::TooLarge(limit));
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -135,6 +135,8 @@ codes! {
         "このメンバーは使えません。拡張は metadata に置いてください。";
     WrongType, "wrong_type", "The JSON value has another type than this member wants: string, list, object.",
         "JSONの値の型（文字列、配列、オブジェクト）がこのメンバーと合いません。";
+    TooMany, "too_many", "The list has more items than the hub takes: 200 roles or profiles, 10,000 of anything else.",
+        "一覧の項目が多すぎます。役割とプロフィールは200件、その他は10,000件までです。";
     DuplicateMember, "duplicate_member", "The member stands twice in one object.",
         "同じオブジェクトに同じメンバーが重複しています。";
     SourcedIdMismatch, "sourced_id_mismatch", "The document names another sourcedId than the address or the operation.",

@@ -97,6 +97,7 @@ async fn a_batch_with_a_fault_does_nothing_and_names_them_all() {
             { "op": "put", "collection": "classes", "sourcedId": "k2", "document": {
                 "title": "x", "course": reference("course", "c"), "school": reference("org", "o"),
                 "terms": [reference("academicSession", "gone")] } },
+            { "op": "patch", "collection": "classes", "sourcedId": "k", "document": { "school": reference("org", "b") } },
             { "op": "put", "collection": "demographics", "sourcedId": "new", "document": {} },
             { "op": "put", "collection": "users", "sourcedId": "v", "document": {
                 "enabledUser": "true", "givenName": "a", "familyName": "b", "roles": [role("primary", "aide", "fine")],
@@ -130,10 +131,11 @@ async fn a_batch_with_a_fault_does_nothing_and_names_them_all() {
             (8, "document", "missing_required"),
             (9, "document", "unknown_member"),
             (10, "", "wrong_type"),
-            (11, "school.sourcedId", "reference_type"),
+            // Its school is refused itself, which is told once.
             (11, "terms[0].sourcedId", "dangling_reference"),
-            (12, "sourcedId", "dangling_reference"),
-            (13, "userProfiles[0].profileId", "foreign_profile"),
+            (12, "school.sourcedId", "reference_type"),
+            (13, "sourcedId", "dangling_reference"),
+            (14, "userProfiles[0].profileId", "foreign_profile"),
         ]
     );
     assert_eq!(open(&server.url).await.head(&tenant("midori")).await.unwrap(), Some(head));

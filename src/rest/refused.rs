@@ -1,4 +1,4 @@
-//! How a write that is refused is answered: `{"error":{"code":…,"message":…,"faults":[…]}}`.
+//! How a refused write is answered: `{"error":{"code":…,"message":…,"faults":[…]}}`.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -16,7 +16,7 @@ const MOST_FAULTS: usize = 10_000;
 
 /// A write that was not done.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum Refused {
     Hub(HubError),
     /// Not JSON.
     Malformed(Malformed),
@@ -33,13 +33,13 @@ pub enum Refusal {
     OtherRequest,
 }
 
-impl<E: Into<HubError>> From<E> for Refusal {
+impl<E: Into<HubError>> From<E> for Refused {
     fn from(error: E) -> Self {
         Self::Hub(error.into())
     }
 }
 
-impl Refusal {
+impl Refused {
     pub fn of(error: WriteError, batch: bool) -> Self {
         match error {
             WriteError::Rejected(faults) => Self::Rejected { batch, faults },
@@ -49,13 +49,13 @@ impl Refusal {
     }
 }
 
-impl From<Malformed> for Refusal {
+impl From<Malformed> for Refused {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         use StatusCode as S;
         match self {
