@@ -4,12 +4,15 @@
 
 use std::time::Instant;
 
-use rosterhub::command::{Command, Commands, Origin};
+use rosterhub::command::json::Json;
+use rosterhub::command::write::{Action, Operation, WriteRequest};
+use rosterhub::command::{Commands, Origin};
 use rosterhub::db::Db;
 use rosterhub::log::{Log, Tenant};
 use rosterhub::query::endpoint::ENDPOINTS;
+use rosterhub::query::etag::Conditions;
 use rosterhub::query::list::Query;
-use rosterhub::roster::Org;
+use rosterhub::roster::EntityType;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -31,11 +34,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
             let mut times = Vec::with_capacity(commands);
             for n in 0..commands {
                 let id = format!("o-{writer}-{n}");
-                let org = Org { name: Some("学校".into()), org_type: Some("school".into()), ..Org::default() };
                 let begin = Instant::now();
-                hub.execute(&id, Command::Record(org), &Origin::client("perf"), None)
-                    .await
-                    .map_err(|e| e.to_string())?;
+                let operation = Operation {
+                    place: 0,
+                    kind: EntityType::Org,
+                    action: Action::Put,
+                    sourced_id: Some(id.clone()),
+                    conditions: Conditions::default(),
+                    document: Json::read(br#"{"org":{"name":"x","type":"school"}}"#).map_err(|e| e.to_string())?,
+                };
+                let origin = Origin::api("perf", None);
+                let request = WriteRequest { operations: vec![operation], origin, ..WriteRequest::default() };
+                hub.write(request).await.map_err(|e| e.to_string())?;
                 let read = Query { endpoint, parameters: vec![id], filter: None, sort: None };
                 let mut conn = log.db().acquire(&tenant).await.map_err(|e| e.to_string())?;
                 let (_, doc) = read.single(&mut conn, &tenant, None).await.map_err(|e| e.to_string())?;

@@ -1,5 +1,5 @@
--- Users, each with its roles and profiles as they stood. A user that is to be deleted keeps showing the roles it had:
--- the standard wants at least one.
+-- Users, each with its active roles and profiles as they stood. A user that is to be deleted and has no active role
+-- shows those it had: the standard wants at least one.
 -- events: user
 -- parts: role.user userProfile.user
 select w.tenant, w.sourced_id, w.since, w.sequence, w.status, w.date_last_modified, w.digest,
@@ -18,12 +18,15 @@ select w.tenant, w.sourced_id, w.since, w.sequence, w.status, w.date_last_modifi
          identifier text, email text, sms text, phone text, agents guid_ref[], grades text[], "userMasterIdentifier" text,
          "preferredFirstName" text, "preferredMiddleName" text, "preferredLastName" text, "primaryOrg" guid_ref, pronouns text),
        lateral (
-         select array_agg(distinct p.role) as names, array_agg(distinct p.org_sourced_id) as orgs,
-                string_agg(p.doc, ',' order by p.role_type, p.sourced_id) as docs
+         select coalesce(array_agg(distinct p.role) filter (where p.status = 'active'),
+                         array_agg(distinct p.role) filter (where w.status = 'tobedeleted')) as names,
+                coalesce(array_agg(distinct p.org_sourced_id) filter (where p.status = 'active'),
+                         array_agg(distinct p.org_sourced_id) filter (where w.status = 'tobedeleted')) as orgs,
+                coalesce(string_agg(p.doc, ',' order by p.role_type, p.sourced_id) filter (where p.status = 'active'),
+                         string_agg(p.doc, ',' order by p.role_type, p.sourced_id) filter (where w.status = 'tobedeleted')) as docs
            from (select * from roles union all select * from roles_history) p
           where p.tenant = w.tenant and p.user_sourced_id = w.sourced_id
             and p.since <= w.since and (p.until is null or p.until > w.since)
-            and (p.status = 'active' or w.status = 'tobedeleted')
        ) role,
        lateral (
          select string_agg(p.doc, ',' order by p.sourced_id) as docs

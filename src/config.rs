@@ -54,6 +54,14 @@ pub struct Config {
     #[config(env = "ROSTERHUB_MAX_UPLOAD_BYTES", default = 2_147_483_648u64)]
     pub max_upload_bytes: u64,
 
+    /// Largest document written, in bytes.
+    #[config(env = "ROSTERHUB_MAX_DOCUMENT_BYTES", default = 1_048_576u64)]
+    pub max_document_bytes: u64,
+
+    /// Largest batch of writes, in bytes.
+    #[config(env = "ROSTERHUB_MAX_BATCH_BYTES", default = 16_777_216u64)]
+    pub max_batch_bytes: u64,
+
     /// Imports running at a time; more are refused with 503 until one ends.
     #[config(env = "ROSTERHUB_MAX_IMPORTS", default = 4)]
     pub max_imports: usize,

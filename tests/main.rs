@@ -12,3 +12,4 @@ mod oneroster;
 mod outage;
 mod read_models;
 mod tokens;
+mod writes;

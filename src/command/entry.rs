@@ -45,6 +45,13 @@ impl<R> Event<R> {
             Self::Withdrawn { .. } => "Withdrawn",
         }
     }
+
+    /// The record as it stands afterwards.
+    pub fn record(&self) -> &R {
+        match self {
+            Self::Recorded { record, .. } | Self::Restored { record, .. } | Self::Withdrawn { record } => record,
+        }
+    }
 }
 
 impl<R: Record> DomainEvent for Event<R> {
@@ -69,6 +76,14 @@ pub struct Entry<R> {
     withdrawn: bool,
 }
 
+/// Everything that is wrong with a record by itself.
+pub fn check<R: Record>(record: &R, sourced_id: &str) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    record.check_fields(|field: &Field| field.required && field.json_required, &mut faults);
+    record.rules(sourced_id, &mut faults);
+    faults
+}
+
 impl<R: Record> Entry<R> {
     /// The state that a known last event left behind.
     pub fn standing(record: Option<R>, withdrawn: bool) -> Self {
@@ -80,9 +95,7 @@ impl<R: Record> Entry<R> {
         match command {
             Command::Record(mut record) => {
                 record.fill();
-                let mut faults = Vec::new();
-                record.check_fields(|field: &Field| field.required && field.json_required, &mut faults);
-                record.rules(sourced_id, &mut faults);
+                let faults = check(&record, sourced_id);
                 if !faults.is_empty() {
                     return Err(Rejected(faults));
                 }

@@ -7,8 +7,8 @@ use cqrs_es::{AggregateError, CqrsFramework, EventEnvelope, EventStore};
 
 use super::repository::TenantRepository;
 use super::{Command, Entry, Event, Rejected};
-use crate::log::{AppendError, Appended, Log, NewEvent, Tenant, Unit};
-use crate::roster::Record;
+use crate::log::{AppendError, Appended, Guard, IdempotencyKey, Log, NewEvent, Tenant, Unit};
+use crate::roster::{EntityType, Record};
 
 /// Who asks, and for what reason: the metadata of the events that follow. Flat strings, as cqrs-es has it.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,14 @@ pub struct Origin(pub HashMap<String, String>);
 impl Origin {
     pub fn client(client: &str) -> Self {
         Self(HashMap::from([("client".to_owned(), client.to_owned())]))
+    }
+
+    /// A write over the API. `actor`: on whose behalf, where the client says so.
+    pub fn api(client: &str, actor: Option<&str>) -> Self {
+        let mut origin = Self::client(client);
+        origin.0.insert("cause".to_owned(), "api".to_owned());
+        origin.0.extend(actor.map(|actor| ("actor".to_owned(), actor.to_owned())));
+        origin
     }
 }
 
@@ -63,8 +71,8 @@ pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
 /// Carries commands out for one tenant.
 #[derive(Clone)]
 pub struct Commands {
-    log: Log,
-    tenant: Tenant,
+    pub(super) log: Log,
+    pub(super) tenant: Tenant,
 }
 
 impl Commands {
@@ -100,13 +108,13 @@ fn store<R: Record>(repository: &TenantRepository) -> PersistedEventStore<&Tenan
 pub struct UnitOfWork<'a> {
     commands: &'a Commands,
     origin: Origin,
-    unit: Unit,
+    pub(super) unit: Unit,
 }
 
 impl UnitOfWork<'_> {
     /// Carries the whole unit out once, however often it is sent.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
-        self.unit.idempotency_key = Some(key.into());
+        self.unit.idempotency = Some(IdempotencyKey::of(key));
         self
     }
 
@@ -123,11 +131,26 @@ impl UnitOfWork<'_> {
             sequence = pending.sequence;
             last = serde_json::from_str(&pending.payload).ok();
         }
-        if let Some(event) = standing(last).decide(sourced_id, command)? {
-            let metadata = serde_json::to_string(&self.origin.0);
-            self.unit.events.push(encode(sourced_id, sequence + 1, &event, metadata.unwrap_or_default())?);
-        }
-        Ok(())
+        self.decide(sourced_id, sequence, last, command).map(drop)
+    }
+
+    /// Decides a command on a record whose last event is known; gives the name of the event that it led to.
+    pub(super) fn decide<R: Record>(
+        &mut self,
+        sourced_id: &str,
+        sequence: i64,
+        last: Option<Event<R>>,
+        command: Command<R>,
+    ) -> Result<Option<&'static str>, CommandError> {
+        let Some(event) = standing(last).decide(sourced_id, command)? else { return Ok(None) };
+        let metadata = serde_json::to_string(&self.origin.0).map_err(|e| CommandError::Internal(e.to_string()))?;
+        self.unit.events.push(encode(sourced_id, sequence + 1, &event, metadata)?);
+        Ok(Some(event.name()))
+    }
+
+    /// Makes the unit a conflict when another version of the record stands as it begins.
+    pub(super) fn guard(&mut self, kind: EntityType, sourced_id: &str, since: Option<i64>) {
+        self.unit.guards.push(Guard { table: kind.entity().table, sourced_id: sourced_id.to_owned(), since });
     }
 
     /// Appends all of it.

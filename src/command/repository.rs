@@ -6,7 +6,7 @@ use postgres_es::PostgresEventRepository;
 use serde_json::Value;
 
 use crate::db::is_unavailable;
-use crate::log::{AppendError, Appended, Log, NewEvent, Tenant, Unit};
+use crate::log::{AppendError, Appended, IdempotencyKey, Log, NewEvent, Tenant, Unit};
 use crate::roster::EntityType;
 
 /// Loads with `postgres-es`, bound to one tenant; appends through the tenant's queue.
@@ -63,7 +63,8 @@ impl PersistedEventRepository for &TenantRepository {
         }
         let unit = Unit {
             events: events.iter().map(|e| new_event::<A>(&self.tenant, e)).collect::<Result<_, _>>()?,
-            idempotency_key: self.idempotency_key.clone(),
+            guards: Vec::new(),
+            idempotency: self.idempotency_key.clone().map(IdempotencyKey::of),
         };
         let appended = self.log.append(&self.tenant, unit).await.map_err(persistence_error)?;
         *self.appended.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(appended);

@@ -1,9 +1,11 @@
 //! Appending: positions, events and read models in one transaction under the tenant's lock.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::{Postgres, Transaction};
 
-use super::{Log, Tenant};
+use super::{Log, Tenant, idempotency};
 
 /// An event to append. Texts are JSON.
 #[derive(Clone, Debug)]
@@ -22,8 +24,40 @@ pub struct NewEvent {
 #[derive(Clone, Debug, Default)]
 pub struct Unit {
     pub events: Vec<NewEvent>,
-    /// Carried out once per tenant and key; a repetition is answered with the first answer.
-    pub idempotency_key: Option<String>,
+    /// What it was decided on, beyond the records that it changes.
+    pub guards: Vec<Guard>,
+    /// Carried out once per tenant, client and key; a repetition is answered with the first answer.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// A version of a row that a decision rests on: if another stood when the unit began, the unit is a conflict. It
+/// covers what the sequence of events does not: records that the unit leaves alone, and parts of a record.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Read model.
+    pub table: &'static str,
+    pub sourced_id: String,
+    /// Position of the version; none: there was no such record.
+    pub since: Option<i64>,
+}
+
+/// What tells a repeated request from a new one.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    /// Keys of different clients are different.
+    pub client: String,
+    pub key: String,
+    /// Digest of the request: the same key with another request is a mistake of the client.
+    pub request: Vec<u8>,
+    /// JSON kept for the answer to a repetition.
+    pub answer: String,
+}
+
+impl IdempotencyKey {
+    /// A key of the program's own, whose request is not looked at.
+    pub fn of(key: impl Into<String>) -> Self {
+        Self { client: String::new(), key: key.into(), request: Vec::new(), answer: "null".to_owned() }
+    }
 }
 
 /// Where a unit of work stands in the log.
@@ -112,20 +146,61 @@ impl AppendTransaction {
         let mut answers = Vec::with_capacity(units.len());
         let mut events = Vec::new();
         let mut starts = Vec::new();
+        let mut guards = Vec::new();
+        let mut used = idempotency::used(&mut self.tx, &self.tenant, units).await?;
+        let mut new_keys = Vec::new();
         for unit in units {
-            if let Some(earlier) = self.earlier(unit).await? {
-                answers.push(earlier);
+            let key = unit.idempotency.as_ref().map(|k| (k.client.clone(), k.key.clone()));
+            if let Some((first, last)) = key.as_ref().and_then(|key| used.get(key)) {
+                answers.push(Appended { first: *first, last: *last, repeated: true });
                 continue;
             }
             let first = self.head + events.len() as i64 + 1;
             events.extend(unit.events.iter());
             starts.extend(std::iter::repeat_n(first, unit.events.len()));
-            let appended = Appended { first, last: first + unit.events.len() as i64 - 1, repeated: false };
-            self.remember(unit, appended).await?;
-            answers.push(appended);
+            guards.extend(unit.guards.iter().map(|guard| (guard, first)));
+            let last = first + unit.events.len() as i64 - 1;
+            if let (Some(key), Some(new)) = (key, &unit.idempotency) {
+                used.insert(key, (first, last));
+                new_keys.push((new, first, last));
+            }
+            answers.push(Appended { first, last, repeated: false });
         }
         self.insert(&events, &starts).await?;
+        self.verify(&guards).await?;
+        idempotency::remember(&mut self.tx, &self.tenant, &new_keys).await?;
         Ok(answers)
+    }
+
+    /// Looks at the versions that stood just before each unit's first position. Done after the projections have run,
+    /// so that units of one group are guarded against each other as well.
+    async fn verify(&mut self, guards: &[(&Guard, i64)]) -> Result<(), AppendError> {
+        let tables: BTreeSet<&'static str> = guards.iter().map(|(guard, _)| guard.table).collect();
+        for table in tables {
+            let here = || guards.iter().filter(|(guard, _)| guard.table == table);
+            let moved: bool = sqlx::query_scalar(&format!(
+                "select exists (
+                   select from unnest($2::text[], $3::bigint[], $4::bigint[]) as g(sourced_id, since, first)
+                          left join lateral (
+                            select v.since
+                              from (select tenant, sourced_id, since, until from {table}
+                                    union all select tenant, sourced_id, since, until from {table}_history) v
+                             where v.tenant = $1 and v.sourced_id = g.sourced_id
+                               and v.since < g.first and (v.until is null or v.until >= g.first)
+                             limit 1) stood on true
+                    where stood.since is distinct from g.since)"
+            ))
+            .bind(self.tenant.as_str())
+            .bind(here().map(|(guard, _)| guard.sourced_id.as_str()).collect::<Vec<_>>())
+            .bind(here().map(|(guard, _)| guard.since).collect::<Vec<_>>())
+            .bind(here().map(|(_, first)| *first).collect::<Vec<_>>())
+            .fetch_one(&mut *self.tx)
+            .await?;
+            if moved {
+                return Err(AppendError::Conflict);
+            }
+        }
+        Ok(())
     }
 
     /// Appends a batch of one long unit that began at position `unit`.
@@ -182,34 +257,6 @@ impl AppendTransaction {
         });
         self.head += events.len() as i64;
         self.log.projections.apply(&mut self.tx, &self.tenant, from, self.head, types.as_deref()).await?;
-        Ok(())
-    }
-
-    async fn earlier(&mut self, unit: &Unit) -> Result<Option<Appended>, AppendError> {
-        let Some(key) = &unit.idempotency_key else {
-            return Ok(None);
-        };
-        let earlier: Option<(i64, i64)> =
-            sqlx::query_as("select first_position, last_position from idempotency_keys where tenant = $1 and key = $2")
-                .bind(self.tenant.as_str())
-                .bind(key)
-                .fetch_optional(&mut *self.tx)
-                .await?;
-        Ok(earlier.map(|(first, last)| Appended { first, last, repeated: true }))
-    }
-
-    async fn remember(&mut self, unit: &Unit, appended: Appended) -> Result<(), AppendError> {
-        if let Some(key) = &unit.idempotency_key {
-            sqlx::query(
-                "insert into idempotency_keys (tenant, key, first_position, last_position) values ($1, $2, $3, $4)",
-            )
-            .bind(self.tenant.as_str())
-            .bind(key)
-            .bind(appended.first)
-            .bind(appended.last)
-            .execute(&mut *self.tx)
-            .await?;
-        }
         Ok(())
     }
 

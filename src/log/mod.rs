@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod heads;
+pub mod idempotency;
 pub mod position;
 pub mod queue;
 pub mod read;
@@ -15,7 +16,7 @@ use chrono::{DateTime, Utc};
 use crate::db::Db;
 use crate::projection::Projections;
 
-pub use append::{AppendError, Appended, NewEvent, Unit};
+pub use append::{AppendError, Appended, Guard, IdempotencyKey, NewEvent, Unit};
 
 /// A board of education. Name: lower-case letters, digits and hyphens, at most 63.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

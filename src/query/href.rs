@@ -13,6 +13,11 @@ const TYPE: &[u8] = b"\",\"type\":\"";
 /// What needs no encoding in a path segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 
+/// The address of a record. `base`: of the Rostering service, without a slash at the end.
+pub fn address(base: &str, kind: EntityType, sourced_id: &str) -> String {
+    format!("{base}/{}/{}", kind.entity().collection, utf8_percent_encode(sourced_id, SEGMENT))
+}
+
 /// Copies documents with the addresses that their client reaches the hub under.
 pub struct Splicer<'a> {
     base: &'a str,

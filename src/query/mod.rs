@@ -11,3 +11,4 @@ pub mod href;
 pub mod list;
 pub mod path;
 pub mod sql;
+pub mod versions;

@@ -3,13 +3,16 @@
 pub mod address;
 pub mod admission;
 pub mod answer;
+pub mod batch;
 pub mod compression;
 pub mod error;
 pub mod imports;
 pub mod oauth;
 pub mod oneroster;
 pub mod parameters;
+pub mod refused;
 pub mod wait;
+pub mod writes;
 
 use std::sync::Arc;
 
@@ -93,6 +96,7 @@ fn router(hub: Hub) -> Router {
         .layer(from_fn_with_state(hub.clone(), admit::<ImsxError>))
         .layer(CatchPanicLayer::custom(|_| ImsxError::internal().into_response()));
     let own = imports::router()
+        .merge(writes::router())
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())
         .layer(from_fn_with_state(hub.clone(), admit::<HubError>))

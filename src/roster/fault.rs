@@ -82,8 +82,8 @@ codes! {
         "bulkファイルでは status と dateLastModified を空にしてください。";
     DeltaWithoutStatus, "delta_without_status", "status and dateLastModified are filled in a delta file.",
         "deltaファイルでは status と dateLastModified が必要です。";
-    DuplicateSourcedId, "duplicate_sourced_id", "Another row of this file has the same sourcedId.",
-        "同じ sourcedId の行がすでにあります。";
+    DuplicateSourcedId, "duplicate_sourced_id", "Another row of this file, or item of this list, has the same sourcedId.",
+        "同じ sourcedId の行または項目がすでにあります。";
     // A value
     MissingRequired, "missing_required", "A required value is blank.",
         "必須の値が空です。";
@@ -110,8 +110,8 @@ codes! {
     BadPairs, "bad_pairs", "Pairs are written {type:identifier}, separated by commas.",
         "組は {type:identifier} の形でコンマ区切りにしてください。";
     // Rules of the standard
-    DanglingReference, "dangling_reference", "No record of this sourcedId is in the set, nor (for a delta) in the roster.",
-        "この sourcedId の参照先がセットにも（deltaでは名簿にも）ありません。";
+    DanglingReference, "dangling_reference", "No record of this sourcedId has been handed in, nor (bulk files aside) is one in the roster.",
+        "この sourcedId の参照先が、提出されたデータにも（bulkファイルを除き）名簿にもありません。";
     ReferenceType, "reference_type", "The record referred to has the wrong type: a class and an enrollment want a school, a course a schoolYear session.",
         "参照先の種別が違います。クラスと在籍は学校を、コースは schoolYear を参照します。";
     DatesReversed, "dates_reversed", "The end lies before the beginning.",
@@ -124,12 +124,39 @@ codes! {
         "この利用者は、この組織ですでに primary の役割を持っています。";
     PrimaryOrgWithoutRole, "primary_org_without_role", "The user has no role at the org named as primary.",
         "primaryOrg の組織での役割がありません。";
-    UserWithoutRole, "user_without_role", "The user has no role. Every user of a bulk set has at least one row in roles.csv.",
-        "利用者に役割がありません。roles.csv に最低1行が必要です。";
+    UserWithoutRole, "user_without_role", "The user has no role. Every user has at least one: a row in roles.csv, or an item of roles.",
+        "利用者に役割がありません。roles.csv の行、または roles の項目が最低1件必要です。";
     ForeignProfile, "foreign_profile", "The profile belongs to another user.",
         "ほかの利用者のプロフィールです。";
     OwnParent, "own_parent", "The record names itself as parent.",
         "自分自身を親としています。";
+    // A document written over the API
+    UnknownMember, "unknown_member", "The hub knows no such member here. Extensions stand in metadata.",
+        "このメンバーは使えません。拡張は metadata に置いてください。";
+    WrongType, "wrong_type", "The JSON value has another type than this member wants: string, list, object.",
+        "JSONの値の型（文字列、配列、オブジェクト）がこのメンバーと合いません。";
+    TooMany, "too_many", "The list has more items than the hub takes: 200 roles or profiles, 10,000 of anything else.",
+        "一覧の項目が多すぎます。役割とプロフィールは200件、その他は10,000件までです。";
+    DuplicateMember, "duplicate_member", "The member stands twice in one object.",
+        "同じオブジェクトに同じメンバーが重複しています。";
+    SourcedIdMismatch, "sourced_id_mismatch", "The document names another sourcedId than the address or the operation.",
+        "文書の sourcedId がURLまたは操作の sourcedId と異なります。";
+    OneCredential, "one_credential", "A profile has exactly one credential.",
+        "プロフィールの credentials はちょうど1件です。";
+    DerivedMember, "derived_member", "This member follows from other records: change their parent instead.",
+        "このメンバーはほかのレコードから決まります。そちらの parent を変更してください。";
+    WithdrawnAndChanged, "withdrawn_and_changed", "A document whose status is tobedeleted withdraws a record that stands as the document says. It neither creates nor changes one.",
+        "status が tobedeleted の文書は、内容が同じレコードを取り下げるだけで、作成や変更はできません。";
+    UnknownRecord, "unknown_record", "There is no record of this sourcedId.",
+        "この sourcedId のレコードはありません。";
+    AlreadyExists, "already_exists", "There is an active record of this sourcedId already.",
+        "この sourcedId の有効なレコードがすでにあります。";
+    PreconditionFailed, "precondition_failed", "The record is not the version that was asked for. Read it again.",
+        "レコードは指定された版ではありません。読み直してください。";
+    BadEntityTag, "bad_entity_tag", "An entity tag is written \"…\" as in ETag, several are separated by commas; * means any.",
+        "エンティティタグは ETag のとおり \"…\" の形で、複数はコンマ区切りです。* は任意の版を表します。";
+    DuplicateOperation, "duplicate_operation", "Another operation of this batch is on the same record.",
+        "同じレコードへの操作がこのバッチにすでにあります。";
     // The Japan profile
     BadGrade, "bad_grade", "Not a grade code of the Japan profile: E1–E3, P1–P6, J1–J3, H1–H3.",
         "日本プロファイルの学年コード（E1～E3、P1～P6、J1～J3、H1～H3）ではありません。";
@@ -166,6 +193,15 @@ mod tests {
     fn codes_are_unique_and_found_by_name() {
         for code in Code::ALL {
             assert_eq!(Code::from_name(code.as_str()), Some(*code));
+        }
+    }
+
+    #[test]
+    fn the_documents_list_every_code_with_its_texts() {
+        let list = include_str!("../../docs/errors.md");
+        for code in Code::ALL {
+            let row = format!("| `{}` | {} | {} |", code.as_str(), code.english(), code.japanese());
+            assert!(list.contains(&row), "docs/errors.md lacks: {row}");
         }
     }
 

@@ -7,6 +7,7 @@ pub mod entities;
 pub mod fault;
 pub mod field;
 pub mod japan;
+pub mod nested;
 pub mod record;
 pub mod rules;
 pub mod shape;

@@ -50,6 +50,29 @@ impl Rules for User {}
 impl Rules for UserProfile {}
 impl Rules for Demographics {}
 
+/// Rules between an active user and its roles (CSV binding §8): at least one, one primary at most per org, one at the
+/// org named as primary. Each fault with the place of the role it is about, or none for the user itself. An import
+/// asks the same of a whole set in SQL (`csv::check`).
+pub fn user_and_roles(user: &User, roles: &[&Role]) -> Vec<(Option<usize>, Fault)> {
+    let org = |role: &Role| role.org.as_ref().map(|o| o.sourced_id.clone()).unwrap_or_default();
+    let mut faults = Vec::new();
+    if roles.is_empty() {
+        faults.push((None, Fault::new(Code::UserWithoutRole, "sourcedId", "", false)));
+    }
+    let mut primary = std::collections::HashSet::new();
+    for (i, role) in roles.iter().enumerate().filter(|(_, r)| r.role_type.as_deref() == Some("primary")) {
+        if !primary.insert(org(role)) {
+            faults.push((Some(i), Fault::new(Code::SecondPrimaryRole, "roleType", &org(role), false)));
+        }
+    }
+    if let Some(main) = user.primary_org.as_ref().map(|o| &o.sourced_id)
+        && !roles.iter().any(|r| org(r) == *main)
+    {
+        faults.push((None, Fault::new(Code::PrimaryOrgWithoutRole, "primaryOrgSourcedId", main, false)));
+    }
+    faults
+}
+
 /// The end is excluded by the base text and included in Japan, so equal dates pass.
 fn dates(begin: Option<NaiveDate>, end: Option<NaiveDate>, faults: &mut Vec<Fault>) {
     if let (Some(begin), Some(end)) = (begin, end)
