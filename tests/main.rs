@@ -1,15 +1,18 @@
 //! Behaviour through the running server's public port. `support` starts the real thing: one Postgres a run, one
 //! database a test, the binary as a process of its own.
 
-mod support;
-
 mod addresses;
 mod auth;
+mod clients;
 mod crash;
+mod filters;
 mod imports;
 mod log;
 mod oneroster;
 mod outage;
 mod read_models;
+mod reading;
+mod support;
 mod tokens;
+mod walking;
 mod writes;

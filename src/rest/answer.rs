@@ -110,7 +110,7 @@ impl Envelope {
         sql: String,
         parameters: Parameters,
     ) -> impl Stream<Item = Result<Bytes, Broken>> + Send + 'static {
-        let (sender, receiver) = mpsc::channel(2);
+        let (sender, mut receiver) = mpsc::channel(2);
         tokio::spawn(async move {
             let mut body = self.begin();
             let mut first = true;
@@ -138,6 +138,7 @@ impl Envelope {
             };
             let _ = sender.send(last).await;
         });
-        futures::stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)))
+        // Compression asks once more after the end.
+        futures::stream::poll_fn(move |context| receiver.poll_recv(context))
     }
 }

@@ -248,3 +248,22 @@ pub fn assert_verified(url: &str) {
     let (code, text) = run(url, &["verify"]);
     assert_eq!(code, 0, "{text}");
 }
+
+/// Writes a record over the hub's own path; gives the answer's body.
+pub async fn put(server: &Server, path: &str, document: Value) -> Value {
+    write(server, reqwest::Method::PUT, path, document).await
+}
+
+/// Changes members of a record.
+pub async fn patch(server: &Server, path: &str, document: Value) -> Value {
+    write(server, reqwest::Method::PATCH, path, document).await
+}
+
+async fn write(server: &Server, method: reqwest::Method, path: &str, document: Value) -> Value {
+    let url = format!("{}/rosterhub/v1/roster/{path}", server.base);
+    let response = server.http.request(method, url).bearer_auth(&server.token).json(&document).send().await.unwrap();
+    let status = response.status();
+    let body: Value = response.json().await.unwrap();
+    assert!(status.is_success(), "{path}: {body}");
+    body
+}

@@ -179,10 +179,10 @@ async fn writing_needs_its_scope() {
         let request = server.http.patch(format!("{}/rosterhub/v1/{path}", server.base)).bearer_auth(token);
         answer(request.json(&body)).await.status
     };
-    assert_eq!(status("roster,demographics,import", "roster/orgs/s", json!({})).await, 403);
+    assert_eq!(status("roster.readonly,roster-demographics.readonly,import", "roster/orgs/s", json!({})).await, 403);
     assert_eq!(status("write", "roster/orgs/s", json!({})).await, 200);
     assert_eq!(status("write", "roster/demographics/u", json!({})).await, 403);
-    assert_eq!(status("write,demographics", "roster/demographics/u", json!({})).await, 200);
+    assert_eq!(status("write,roster-demographics.readonly", "roster/demographics/u", json!({})).await, 200);
     let anyone = server.http.patch(format!("{}/rosterhub/v1/roster/orgs/s", server.base)).json(&json!({}));
     assert_eq!(answer(anyone).await.status, 401);
 

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, answer, delete, patch, seed, send, send_with};
-use crate::support::{Server, assert_verified, open, run, tenant};
+use crate::support::{Server, assert_verified, client, open, tenant};
 
 async fn send_keyed(server: &Server, method: Method, path: &str, key: &str, body: &Value) -> Answer {
     send_with(server, method, path, &[("idempotency-key", key)], body).await
@@ -64,11 +64,9 @@ async fn keys_are_a_client_s_own_and_are_forgotten_in_the_end() {
         let request = server.http.put(format!("{}/rosterhub/v1/roster/{path}", server.base)).bearer_auth(token);
         answer(request.header("idempotency-key", key).json(&json!({ "name": "x", "type": "school" }))).await
     };
-    let (code, text) =
-        run(&server.url, &["token", "create", "--tenant", "midori", "--name", "other", "--scopes", "write", "--json"]);
-    assert_eq!(code, 0, "{text}");
-    let line = text.lines().find(|l| l.starts_with('{')).unwrap();
-    let other = serde_json::from_str::<Value>(line).unwrap()["token"].as_str().unwrap().to_owned();
+    let other = client(&server.url, "midori", &["--api-key", "--scopes", "write"]);
+    let (other, other_id) =
+        (other["apiKey"].as_str().unwrap().to_owned(), other["clientId"].as_str().unwrap().to_owned());
     put(&server.token, "orgs/a", "k").await.expect(201);
     put(&other, "orgs/b", "k").await.expect(201);
     assert_eq!(put(&server.token, "orgs/b", "k").await.body["error"]["code"], "idempotency_mismatch");
@@ -76,8 +74,8 @@ async fn keys_are_a_client_s_own_and_are_forgotten_in_the_end() {
     // After a day a key still counts; after some days it is dropped as others are used.
     let mut conn = open(&server.url).await.db().acquire(&tenant("midori")).await.unwrap();
     let age = async |conn: &mut sqlx::PgConnection, hours: i32| {
-        let sql = "update idempotency_keys set created_at = now() - make_interval(hours => $1) where client = 'test'";
-        sqlx::query(sql).bind(hours).execute(conn).await.unwrap();
+        let sql = "update idempotency_keys set created_at = now() - make_interval(hours => $1) where client <> $2";
+        sqlx::query(sql).bind(hours).bind(&other_id).execute(conn).await.unwrap();
     };
     age(&mut conn, 25).await;
     put(&other, "orgs/c", "k2").await.expect(201);

