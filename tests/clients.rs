@@ -42,9 +42,7 @@ async fn paths_and_verbs_are_taken_as_http_has_them() {
     // A body on a GET is ignored.
     let request = server.http.get(server.oneroster("schools")).bearer_auth(&server.token).body("{\"a\":");
     assert_eq!(request.send().await.unwrap().status(), 200);
-    for path in
-        ["", "nothing", "classes/x/enrollments", "users/x/y/z", "demographics/x/y", "users/%FF", "users/%00"]
-    {
+    for path in ["", "nothing", "classes/x/enrollments", "users/x/y/z", "demographics/x/y", "users/%FF", "users/%00"] {
         assert_eq!(status(&server, path).await, 404, "{path}");
     }
 }

@@ -331,3 +331,29 @@ async fn rules_of_the_standard_hold_for_commands() {
     let codes: Vec<_> = rejected.0.iter().map(|f| f.code.as_str()).collect();
     assert_eq!(codes, ["reference_type", "dates_reversed", "primary_not_teacher"]);
 }
+
+/// A caller that goes away while its transaction begins leaves no transaction behind, in which what others write later
+/// would be lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_that_are_given_up_as_they_begin_are_gone() {
+    let url = database().await;
+    let db = rosterhub::db::Db::open(&url, 4).await.unwrap();
+    let midori = tenant("midori");
+    // Given up at moments spread over the time that it takes.
+    for n in 0..600 {
+        let _ = tokio::time::timeout(std::time::Duration::from_micros(n * 3), db.begin(&midori)).await;
+    }
+    // All connections at once: what each writes is seen by the others.
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(db.acquire(&midori).await.unwrap());
+    }
+    for (n, conn) in connections.iter_mut().enumerate() {
+        let insert = format!("insert into tenants (tenant, name) values ('t{n}', '')");
+        sqlx::query(&insert).execute(&mut **conn).await.unwrap();
+    }
+    for conn in &mut connections {
+        let seen: i64 = sqlx::query_scalar("select count(*) from tenants").fetch_one(&mut **conn).await.unwrap();
+        assert_eq!(seen, 4);
+    }
+}

@@ -110,8 +110,13 @@ impl Db {
     }
 
     /// A transaction bound to the tenant.
+    ///
+    /// Begun in a task of its own: a BEGIN whose caller goes away in the middle, as a handler does when its client
+    /// hangs up, would leave the connection in a transaction that sqlx 0.8 knows nothing of.
     pub async fn begin(&self, tenant: &Tenant) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        self.within(tenant, self.pool.begin()).await
+        let (pool, tenant) = (self.pool.clone(), tenant.clone());
+        let begun = tokio::spawn(async move { TENANT.scope(tenant, pool.begin()).await });
+        begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 }
 

@@ -74,8 +74,8 @@ macro_rules! at_org {
         )
     };
 }
-const TERMS_OF_SCHOOL: &str = "r.type = 'term' and r.sourced_id in (select unnest(x.term_sourced_ids) from {classes} x
-    where x.tenant = $1 and x.school_sourced_id = {1} and x.status = 'active')";
+const TERMS_OF_SCHOOL: &str = "r.type = 'term' and r.sourced_id in (select unnest(x.term_sourced_ids) from {classes} x where x.tenant = $1 \
+     and x.school_sourced_id = {1} and x.status = 'active')";
 
 const fn all(
     operation_id: &'static str,
@@ -347,6 +347,11 @@ mod tests {
                 assert_eq!(parent.collection, step);
                 assert!(Endpoint::collection(parent.collection).is_some());
             }
+            // How `list` finds the read models that a condition asks.
+            assert_eq!(
+                endpoint.condition.matches("} x").count(),
+                endpoint.condition.matches("} x where x.tenant = $1 and ").count()
+            );
             for n in 1..=2 {
                 let named = endpoint.condition.contains(&format!("{{{n}}}"));
                 assert!(!named || n <= parameters, "{}", endpoint.path);

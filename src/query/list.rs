@@ -112,9 +112,10 @@ impl Query {
         let id = parameters.text(self.parameters.first().map_or("", String::as_str));
         let sql = format!(
             "select t.head, r.since, r.doc from tenants t
-                    left join {} r on r.tenant = $1 and r.sourced_id = {id} and {}
+                    left join {} r on r.tenant = $1 and r.sourced_id = {id}{} and {}
               where t.tenant = $1",
             source(self.kind().entity().table, at.as_deref()),
+            stood("r", at.as_deref()),
             self.endpoint.condition
         );
         let (head, since, doc): (i64, Option<i64>, Option<String>) =
@@ -184,8 +185,9 @@ impl Query {
             None => "true".into(),
         };
         format!(
-            "{} r where r.listed and r.tenant = $1 and {} and {filter}",
+            "{} r where r.listed and r.tenant = $1{} and {} and {filter}",
             source(self.kind().entity().table, at),
+            stood("r", at),
             fill(self.endpoint.condition, &values, at)
         )
     }
@@ -196,8 +198,9 @@ impl Query {
         let there = |(parent, value): (&Parent, &String)| {
             let collection = Endpoint::collection(parent.collection)?;
             Some(format!(
-                "exists (select from {} r where r.tenant = $1 and r.sourced_id = {value} and {} and {})",
+                "exists (select from {} r where r.tenant = $1 and r.sourced_id = {value}{} and {} and {})",
                 source(collection.kind.entity().table, at),
+                stood("r", at),
                 collection.condition,
                 fill(parent.condition, &values, at)
             ))
@@ -211,15 +214,18 @@ fn is_backward(start: &Start) -> bool {
     matches!(start, Start::Before(_) | Start::Last(_))
 }
 
-/// A read model as it stands, or as it stood at the position that the placeholder means.
+/// A read model as it stands, or as it stood at the position that the placeholder means. The conditions stand outside
+/// the union, so that both tables are read in the order of an index and merged.
 fn source(table: &str, at: Option<&str>) -> String {
     match at {
         None => table.to_owned(),
-        Some(at) => format!(
-            "(select * from {table} c where c.since <= {at}
-              union all select * from {table}_history h where h.since <= {at} and h.until > {at})"
-        ),
+        Some(_) => format!("(select * from {table} union all select * from {table}_history)"),
     }
+}
+
+/// SQL: the version `row` stood at the position.
+fn stood(row: &str, at: Option<&str>) -> String {
+    at.map_or(String::new(), |at| format!(" and {row}.since <= {at} and ({row}.until is null or {row}.until > {at})"))
 }
 
 /// Puts the path's parameters and the read models' sources into a condition of an endpoint.
@@ -229,7 +235,10 @@ fn fill(condition: &str, values: &[String], at: Option<&str>) -> String {
         filled = filled.replace(&format!("{{{}}}", n + 1), value);
     }
     for table in ["enrollments", "classes", "roles"] {
-        filled = filled.replace(&format!("{{{table}}}"), &source(table, at));
+        filled = filled.replace(
+            &format!("{{{table}}} x where"),
+            &format!("{} x where true{} and", source(table, at), stood("x", at)),
+        );
     }
     filled
 }

@@ -112,16 +112,21 @@ impl Request {
         let (limit, query) = (self.parameters.limit, &self.parameters.query);
         // Rows at the end come last first, and are turned round before they are sent.
         let streamed = limit > STREAMED_FROM && matches!(start, Start::Offset(_) | Start::After(_));
-        let mut tx = self.hub.log.db().begin(&self.tenant).await?;
+        let (mut tx, page);
         if streamed {
-            sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *tx).await?;
+            let mut begun = self.hub.log.db().begin(&self.tenant).await?;
+            sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *begun).await?;
+            page = query.page(&mut begun, &self.tenant, as_of, &start, limit, false).await?;
+            tx = Some(begun);
+        } else {
+            let mut conn = self.hub.log.db().acquire(&self.tenant).await?;
+            page = query.page(&mut conn, &self.tenant, as_of, &start, limit, true).await?;
+            tx = None;
         }
-        let page = query.page(&mut tx, &self.tenant, as_of, &start, limit, !streamed).await?;
         reached(as_of, page.position)?;
         if !page.found {
             return Err(ImsxError::unknown_object("a record that the path names is not there"));
         }
-        let tx = if streamed { Some(tx) } else { None };
         let mark = &self.parameters.mark;
         let total = self.hub.counts.count(query, mark, &self.tenant, page.position, as_of.is_none()).await?;
         let mut answer = self.answer(self.list_etag(&page, total), page.position);
@@ -133,7 +138,7 @@ impl Request {
             return Ok(answer.not_modified());
         }
         let envelope = self.envelope();
-        match tx {
+        match tx.take() {
             Some(tx) => {
                 let (sql, bound) = query.statement(&self.tenant, as_of, &start, limit, true);
                 Ok(answer.with_stream(envelope.stream(tx, sql, bound)))
