@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::{Failure, Output, Session};
-use crate::csv::job::{self, Import, Job, Upload};
+use crate::csv::import::{Import, Upload};
+use crate::csv::job::{self, Job};
 use crate::log::Tenant;
 use crate::roster::Code;
 

@@ -2,12 +2,13 @@
 //!
 //! `package` opens the zip and reads the manifest, `edition` knows the headers, `decode` turns rows into records,
 //! `stage` keeps them in Postgres, `check` looks at references, `plan` finds what differs from the roster, `apply`
-//! appends it as one unit of work. `job` leads through the phases and keeps the record of them.
+//! appends it as one unit of work. `import` leads through the phases, `job` keeps the record of them.
 
 pub mod apply;
 pub mod check;
 pub mod decode;
 pub mod edition;
+pub mod import;
 pub mod job;
 pub mod package;
 pub mod plan;

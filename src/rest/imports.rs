@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 use super::error::HubError;
 use super::{Hub, Importer, POSITION};
-use crate::csv::job::{self, Import, Job, Progress, Upload};
+use crate::csv::import::{Import, Progress, Upload};
+use crate::csv::job::{self, Job};
 use crate::roster::Code;
 
 /// RFC 7240: `Prefer: wait=30` asks to hold the answer until the import has ended.
@@ -65,7 +66,7 @@ async fn create(
     let file_name = receive(request, &file, hub.config.max_upload_bytes).await?;
     let upload = Upload { path: file.path().to_owned(), file_name, client: client.name };
     let import = Import::accept(&hub.log, &client.tenant, upload).await?;
-    let id = import.id;
+    let id = import.id();
     hub.running.enter(id, import.progress());
     let running = hub.running.clone();
     tokio::spawn(async move {

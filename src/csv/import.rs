@@ -1,0 +1,266 @@
+//! An import from start to end: read, check, plan, apply.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use sqlx::pool::PoolConnection;
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use super::apply::apply;
+use super::check::Checks;
+use super::decode::{Decoded, decode};
+use super::job::{self, Job, JobRecord, Phases};
+use super::package::{Mode, Package, Stopped};
+use super::plan::plan;
+use super::stage::{Stager, Staging, write_errors};
+use crate::command::CommandError;
+use crate::log::append::AppendTransaction;
+use crate::log::{AppendError, Log, Tenant};
+use crate::roster::EntityType;
+
+/// How far an import is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub state: &'static str,
+    /// Rows read or events appended.
+    pub done: u64,
+    /// Out of, when known.
+    pub total: Option<u64>,
+}
+
+/// What was handed in.
+pub struct Upload {
+    pub path: PathBuf,
+    pub file_name: String,
+    pub client: String,
+}
+
+/// An import that has been accepted and holds its place: no one else will touch its job while it lives.
+pub struct Import {
+    log: Log,
+    record: JobRecord,
+    upload: Upload,
+    staging: Staging,
+    conn: PoolConnection<sqlx::Postgres>,
+    progress: watch::Sender<Progress>,
+    phases: Phases,
+}
+
+/// Why an import came to nothing.
+enum Failure {
+    /// The set has errors, which are listed.
+    Errors,
+    Other(CommandError),
+}
+
+impl<E: Into<CommandError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl From<sqlx::Error> for CommandError {
+    fn from(error: sqlx::Error) -> Self {
+        AppendError::from(error).into()
+    }
+}
+
+impl Import {
+    /// Enters the job.
+    pub async fn accept(log: &Log, tenant: &Tenant, upload: Upload) -> Result<Self, CommandError> {
+        if log.head(tenant).await?.is_none() {
+            return Err(AppendError::UnknownTenant(tenant.clone()).into());
+        }
+        let record = JobRecord { tenant: tenant.clone(), id: Uuid::now_v7() };
+        let mut conn = log.db().acquire(tenant).await?;
+        conn.close_on_drop();
+        record.hold(&mut conn).await?;
+        let bytes = std::fs::metadata(&upload.path).map_or(0, |m| m.len() as i64);
+        record.enter(&mut conn, &upload.file_name, bytes, &upload.client).await?;
+        Ok(Self {
+            log: log.clone(),
+            staging: Staging::of(record.id),
+            record,
+            upload,
+            conn,
+            progress: watch::Sender::default(),
+            phases: Phases::new(),
+        })
+    }
+
+    pub fn id(&self) -> Uuid {
+        self.record.id
+    }
+
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Reads, checks, plans and applies. The outcome stands in the job.
+    pub async fn run(mut self) -> Result<Job, CommandError> {
+        let outcome = self.phases().await;
+        let dropped = self.staging.drop(&mut self.conn).await;
+        if let Err(failure) = outcome {
+            let text = match &failure {
+                Failure::Errors => None,
+                Failure::Other(error) => Some(error.to_string()),
+            };
+            // The connection may be what failed; another one may serve.
+            let mut conn = self.log.db().acquire(&self.record.tenant).await?;
+            if dropped.is_err() {
+                self.staging.drop(&mut conn).await?;
+            }
+            self.record.fail(&mut conn, text.as_deref(), Some(&self.phases)).await?;
+        } else if let Err(error) = dropped {
+            tracing::warn!(%error, job = %self.record.id, "staging tables are left behind");
+        }
+        let job = job::find(&self.log, &self.record.tenant, self.record.id).await?;
+        job.ok_or_else(|| CommandError::Internal("the job is gone".into()))
+    }
+
+    async fn phases(&mut self) -> Result<(), Failure> {
+        let mut clock = Instant::now();
+        let mut lap = |phases: &mut Phases, name| {
+            phases.insert(name, (clock.elapsed().as_secs_f64() * 1e3).round() / 1e3);
+            clock = Instant::now();
+        };
+        let JobRecord { tenant, id } = self.record.clone();
+        self.enter("reading").await?;
+        self.staging.create(&mut self.conn).await?;
+        let (modes, errors) = self.read().await?;
+        lap(&mut self.phases, "read");
+
+        self.enter("planning").await?;
+        self.staging.index(&mut self.conn).await?;
+        let planned_at = self.log.head(&tenant).await?;
+        let checks = Checks { staging: &self.staging, tenant: &tenant, modes: &modes };
+        let found = checks.run(&mut self.conn).await?;
+        let errors = write_errors(&mut self.conn, &tenant, id, errors, &found).await?;
+        lap(&mut self.phases, "check");
+        if errors > 0 {
+            self.record.errors(&mut self.conn, errors).await?;
+            return Err(Failure::Errors);
+        }
+        let mut counts = plan(&mut self.conn, &self.staging, &tenant, &modes).await?;
+        self.record.changes(&mut self.conn, &counts).await?;
+        lap(&mut self.phases, "plan");
+
+        self.enter("applying").await?;
+        let mut tx = self.log.begin(&tenant).await?;
+        if Some(tx.head()) != planned_at {
+            // The roster moved: what the set refers to and what it changes is looked at again, now under the lock.
+            let checks = Checks { staging: &self.staging, tenant: &tenant, modes: &modes };
+            let found = checks.run(&mut self.conn).await?;
+            if !found.is_empty() {
+                let errors = write_errors(&mut self.conn, &tenant, id, 0, &found).await?;
+                self.record.errors(&mut self.conn, errors).await?;
+                return Err(Failure::Errors);
+            }
+            counts = plan(&mut self.conn, &self.staging, &tenant, &modes).await?;
+            self.record.changes(&mut self.conn, &counts).await?;
+        }
+        let total = counts.values().map(|c| c.created + c.changed + c.restored + c.withdrawn).sum::<i64>();
+        let progress = self.progress.clone();
+        let (staging, client) = (&self.staging, &self.upload.client);
+        apply(&mut self.conn, &mut tx, staging, &tenant, id, client, |done| {
+            progress.send_replace(Progress { state: "applying", done, total: Some(total as u64) });
+        })
+        .await?;
+        lap(&mut self.phases, "apply");
+        self.complete(tx).await?;
+        Ok(())
+    }
+
+    /// The job is completed in the very transaction that makes its events visible.
+    async fn complete(&self, mut tx: AppendTransaction) -> Result<(), sqlx::Error> {
+        let head = tx.head();
+        self.record.complete(tx.sql(), head, &self.phases).await?;
+        tx.commit().await.map(drop)
+    }
+
+    /// Decodes in a thread of its own; stages what comes. Gives the files' modes and the number of errors.
+    async fn read(&mut self) -> Result<(Vec<(EntityType, Mode)>, i64), Failure> {
+        let (items, mut received) = mpsc::channel::<Vec<Decoded>>(4);
+        let path = self.upload.path.clone();
+        let reader = tokio::task::spawn_blocking(move || read_package(&path, items));
+        let mut stager = Stager::new(&self.staging, &self.record.tenant, self.record.id, &mut self.conn);
+        let mut rows: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut done = 0;
+        while let Some(items) = received.recv().await {
+            for item in items {
+                match item {
+                    Decoded::Row(row) => {
+                        *rows.entry(row.kind.entity().collection).or_default() += 1;
+                        done += 1;
+                        stager.row(&row).await?;
+                    }
+                    Decoded::Reference(slot, id) => stager.reference(slot, &id).await?,
+                    Decoded::Error(error) => stager.error(error).await?,
+                }
+            }
+            self.progress.send_replace(Progress { state: "reading", done, total: None });
+        }
+        let errors = stager.finish().await?;
+        let read = reader.await.map_err(|e| CommandError::Internal(e.to_string()))?;
+        let mut rows: serde_json::Map<String, serde_json::Value> =
+            rows.into_iter().map(|(file, n)| (file.to_owned(), n.into())).collect();
+        rows.extend(read.not_read.into_iter().map(|file| (file, serde_json::Value::Null)));
+        self.record.read(&mut self.conn, read.edition, rows, errors, read.sha256).await?;
+        Ok((read.modes, errors))
+    }
+
+    async fn enter(&mut self, state: &'static str) -> Result<(), sqlx::Error> {
+        self.progress.send_replace(Progress { state, ..Progress::default() });
+        self.record.state(&mut self.conn, state).await
+    }
+}
+
+struct Read {
+    modes: Vec<(EntityType, Mode)>,
+    not_read: Vec<String>,
+    edition: Option<&'static str>,
+    sha256: Option<Vec<u8>>,
+}
+
+fn read_package(path: &Path, items: mpsc::Sender<Vec<Decoded>>) -> Read {
+    let mut read = Read { modes: Vec::new(), not_read: Vec::new(), edition: None, sha256: sha256(path).ok() };
+    let mut package = match Package::open(path) {
+        Ok(package) => package,
+        Err(errors) => {
+            let _ = items.blocking_send(errors.into_iter().map(Decoded::Error).collect());
+            return read;
+        }
+    };
+    read.edition = Some(package.edition.name());
+    read.modes = package.files.iter().map(|f| (f.kind, f.mode)).collect();
+    read.not_read = std::mem::take(&mut package.not_read);
+    let mut block = Vec::with_capacity(1024);
+    let sent = decode(&mut package, &mut |item| {
+        block.push(item);
+        if block.len() < 1024 {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut block, Vec::with_capacity(1024));
+        items.blocking_send(full).map_err(|_| Stopped)
+    });
+    if sent.is_ok() {
+        let _ = items.blocking_send(block);
+    }
+    read
+}
+
+fn sha256(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hash.finalize().to_vec()),
+            n => hash.update(&block[..n]),
+        }
+    }
+}
