@@ -131,10 +131,12 @@ async fn loud_faults_are_named() {
     }
 }
 
-const SESSIONS: &str = "sourcedId,status,dateLastModified,title,type,startDate,endDate,parentSourcedId,schoolYear\r\n";
-const ORGS: &str = "sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId\r\n";
+pub const SESSIONS: &str =
+    "sourcedId,status,dateLastModified,title,type,startDate,endDate,parentSourcedId,schoolYear\r\n";
+pub const ORGS: &str = "sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId\r\n";
 
-async fn codes(server: &Server, zip: Vec<u8>) -> Vec<String> {
+/// Hands in a set that has errors; gives them as file:line:column:code.
+pub async fn codes(server: &Server, zip: Vec<u8>) -> Vec<String> {
     let job = server.import(zip).await;
     assert_eq!(job["state"], "failed", "{job}");
     let errors = server.errors(&job).await;

@@ -5,6 +5,7 @@ mod support;
 
 mod crash;
 mod imports;
+mod intake_limits;
 mod log;
 mod oneroster;
 mod outage;

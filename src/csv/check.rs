@@ -14,6 +14,8 @@ pub struct Checks<'a> {
     pub tenant: &'a Tenant,
     /// The files of the set.
     pub modes: &'a [(EntityType, Mode)],
+    /// Files that could not be read, or not to their end. What they would have said is not held against others.
+    pub unread: &'a [EntityType],
 }
 
 impl Checks<'_> {
@@ -21,7 +23,7 @@ impl Checks<'_> {
     pub async fn run(&self, conn: &mut PgConnection) -> Result<Vec<ImportError>, sqlx::Error> {
         let mut errors = self.duplicates(conn).await?;
         for (number, (slot, target, tag)) in slots().into_iter().enumerate() {
-            if self.mode(slot.kind).is_none() {
+            if self.mode(slot.kind).is_none() || self.unread.contains(&target) {
                 continue;
             }
             let number = number as i16;
@@ -161,7 +163,7 @@ impl Checks<'_> {
             self.collect(conn, &foreign, EntityType::Role, "userProfileSourcedId", Code::ForeignProfile, &mut errors)
                 .await?;
         }
-        if self.mode(EntityType::User).is_some() {
+        if self.mode(EntityType::User).is_some() && !self.unread.contains(&EntityType::Role) {
             // A role whose row was rejected is not held against its user.
             let whole = format!("not exists (select from {rows} x where x.entity = {role} and x.record is null)");
             let elsewhere = format!(

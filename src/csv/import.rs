@@ -12,15 +12,19 @@ use uuid::Uuid;
 
 use super::apply::apply;
 use super::check::Checks;
-use super::decode::{Decoded, decode};
+use super::decode::{Decoded, Stopped, decode};
 use super::job::{self, Job, JobRecord, Phases};
-use super::package::{Mode, Package, Stopped};
+use super::package::{Mode, Package};
 use super::plan::plan;
 use super::stage::{Stager, Staging, write_errors};
 use crate::command::CommandError;
 use crate::log::append::AppendTransaction;
 use crate::log::{AppendError, Log, Tenant};
 use crate::roster::EntityType;
+
+/// Rows, errors and references that are handed over together, and their bytes.
+const BLOCK: usize = 1024;
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// How far an import is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,13 +135,14 @@ impl Import {
         let JobRecord { tenant, id } = self.record.clone();
         self.enter("reading").await?;
         self.staging.create(&mut self.conn).await?;
-        let (modes, errors) = self.read().await?;
+        let (read, errors) = self.read().await?;
+        let (modes, staging) = (&read.modes, self.staging.clone());
+        let checks = Checks { staging: &staging, tenant: &tenant, modes, unread: &read.unread };
         lap(&mut self.phases, "read");
 
         self.enter("planning").await?;
         self.staging.index(&mut self.conn).await?;
         let planned_at = self.log.head(&tenant).await?;
-        let checks = Checks { staging: &self.staging, tenant: &tenant, modes: &modes };
         let found = checks.run(&mut self.conn).await?;
         let errors = write_errors(&mut self.conn, &tenant, id, errors, &found).await?;
         lap(&mut self.phases, "check");
@@ -145,7 +150,7 @@ impl Import {
             self.record.errors(&mut self.conn, errors).await?;
             return Err(Failure::Errors);
         }
-        let mut counts = plan(&mut self.conn, &self.staging, &tenant, &modes).await?;
+        let mut counts = plan(&mut self.conn, &staging, &tenant, modes).await?;
         self.record.changes(&mut self.conn, &counts).await?;
         lap(&mut self.phases, "plan");
 
@@ -153,20 +158,18 @@ impl Import {
         let mut tx = self.log.begin(&tenant).await?;
         if Some(tx.head()) != planned_at {
             // The roster moved: what the set refers to and what it changes is looked at again, now under the lock.
-            let checks = Checks { staging: &self.staging, tenant: &tenant, modes: &modes };
             let found = checks.run(&mut self.conn).await?;
             if !found.is_empty() {
                 let errors = write_errors(&mut self.conn, &tenant, id, 0, &found).await?;
                 self.record.errors(&mut self.conn, errors).await?;
                 return Err(Failure::Errors);
             }
-            counts = plan(&mut self.conn, &self.staging, &tenant, &modes).await?;
+            counts = plan(&mut self.conn, &staging, &tenant, modes).await?;
             self.record.changes(&mut self.conn, &counts).await?;
         }
         let total = counts.values().map(|c| c.created + c.changed + c.restored + c.withdrawn).sum::<i64>();
         let progress = self.progress.clone();
-        let (staging, client) = (&self.staging, &self.upload.client);
-        apply(&mut self.conn, &mut tx, staging, &tenant, id, client, |done| {
+        apply(&mut self.conn, &mut tx, &staging, &tenant, id, &self.upload.client, |done| {
             progress.send_replace(Progress { state: "applying", done, total: Some(total as u64) });
         })
         .await?;
@@ -182,8 +185,8 @@ impl Import {
         tx.commit().await.map(drop)
     }
 
-    /// Decodes in a thread of its own; stages what comes. Gives the files' modes and the number of errors.
-    async fn read(&mut self) -> Result<(Vec<(EntityType, Mode)>, i64), Failure> {
+    /// Decodes in a thread of its own; stages what comes. Gives what was read and the number of errors.
+    async fn read(&mut self) -> Result<(Read, i64), Failure> {
         let (items, mut received) = mpsc::channel::<Vec<Decoded>>(4);
         let path = self.upload.path.clone();
         let reader = tokio::task::spawn_blocking(move || read_package(&path, items));
@@ -205,12 +208,12 @@ impl Import {
             self.progress.send_replace(Progress { state: "reading", done, total: None });
         }
         let errors = stager.finish().await?;
-        let read = reader.await.map_err(|e| CommandError::Internal(e.to_string()))?;
+        let mut read = reader.await.map_err(|e| CommandError::Internal(e.to_string()))?;
         let mut rows: serde_json::Map<String, serde_json::Value> =
             rows.into_iter().map(|(file, n)| (file.to_owned(), n.into())).collect();
-        rows.extend(read.not_read.into_iter().map(|file| (file, serde_json::Value::Null)));
-        self.record.read(&mut self.conn, read.edition, rows, errors, read.sha256).await?;
-        Ok((read.modes, errors))
+        rows.extend(read.not_read.drain(..).map(|file| (file, serde_json::Value::Null)));
+        self.record.read(&mut self.conn, read.edition, rows, errors, read.sha256.take()).await?;
+        Ok((read, errors))
     }
 
     async fn enter(&mut self, state: &'static str) -> Result<(), sqlx::Error> {
@@ -219,15 +222,17 @@ impl Import {
     }
 }
 
+#[derive(Default)]
 struct Read {
     modes: Vec<(EntityType, Mode)>,
     not_read: Vec<String>,
+    unread: Vec<EntityType>,
     edition: Option<&'static str>,
     sha256: Option<Vec<u8>>,
 }
 
 fn read_package(path: &Path, items: mpsc::Sender<Vec<Decoded>>) -> Read {
-    let mut read = Read { modes: Vec::new(), not_read: Vec::new(), edition: None, sha256: sha256(path).ok() };
+    let mut read = Read { sha256: sha256(path).ok(), ..Read::default() };
     let mut package = match Package::open(path) {
         Ok(package) => package,
         Err(errors) => {
@@ -238,18 +243,21 @@ fn read_package(path: &Path, items: mpsc::Sender<Vec<Decoded>>) -> Read {
     read.edition = Some(package.edition.name());
     read.modes = package.files.iter().map(|f| (f.kind, f.mode)).collect();
     read.not_read = std::mem::take(&mut package.not_read);
-    let mut block = Vec::with_capacity(1024);
+    let (mut block, mut bytes) = (Vec::with_capacity(BLOCK), 0);
     let sent = decode(&mut package, &mut |item| {
+        bytes += item.bytes();
         block.push(item);
-        if block.len() < 1024 {
+        if block.len() < BLOCK && bytes < BLOCK_BYTES {
             return Ok(());
         }
-        let full = std::mem::replace(&mut block, Vec::with_capacity(1024));
+        bytes = 0;
+        let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK));
         items.blocking_send(full).map_err(|_| Stopped)
     });
     if sent.is_ok() {
         let _ = items.blocking_send(block);
     }
+    read.unread = package.unread;
     read
 }
 

@@ -9,6 +9,7 @@ use zip::ZipArchive;
 
 use super::ImportError;
 use super::edition::{Edition, FILES, Header, header};
+use super::rows::{RowFault, Rows};
 use crate::roster::{Code, EntityType};
 
 /// Largest manifest and header row that are looked at.
@@ -29,6 +30,8 @@ pub struct Package {
     pub not_read: Vec<String>,
     pub edition: Edition,
     pub errors: Vec<ImportError>,
+    /// What the set should tell but could not be read, or not to its end.
+    pub unread: Vec<EntityType>,
 }
 
 /// One data file of the set.
@@ -60,7 +63,14 @@ impl Package {
             return Err(errors);
         };
         let manifest = read_manifest(&mut archive, *manifest, &mut errors);
-        let mut package = Self { archive, files: Vec::new(), not_read: Vec::new(), edition: Edition::Base121, errors };
+        let mut package = Self {
+            archive,
+            files: Vec::new(),
+            not_read: Vec::new(),
+            edition: Edition::Base121,
+            errors,
+            unread: Vec::new(),
+        };
         package.open_files(&entries, &manifest);
         if !manifest.readable {
             return Err(package.errors);
@@ -77,6 +87,7 @@ impl Package {
             let mode = match (declared, there) {
                 (Some((line, Some(_))), None) => {
                     self.report(*line, stem, Code::ManifestMissingFile, "");
+                    self.unread.extend(EntityType::from_file(stem));
                     continue;
                 }
                 (Some((line, None)), Some(_)) => {
@@ -100,7 +111,10 @@ impl Package {
                     }
                     self.files.push(DataFile { kind, mode, header, entry: *entry });
                 }
-                Err(code) => self.errors.push(ImportError::new(&format!("{stem}.csv"), 1, "", code, "")),
+                Err(fault) => {
+                    self.errors.push(ImportError::new(&format!("{stem}.csv"), fault.line, "", fault.code, ""));
+                    self.unread.push(kind);
+                }
             }
         }
         self.files.sort_by_key(|f| f.kind);
@@ -110,116 +124,21 @@ impl Package {
         self.errors.push(ImportError::new("manifest.csv", line, &format!("file.{stem}"), code, value));
     }
 
-    fn read_header(&mut self, entry: usize) -> Result<Vec<String>, Code> {
-        let file = self.archive.by_index(entry).map_err(|_| Code::BadEntry)?;
-        let mut reader = csv_reader(file.take(LARGEST_MANIFEST));
-        let mut row = ::csv::ByteRecord::new();
-        reader.read_byte_record(&mut row).map_err(|_| Code::BadEntry)?;
-        row.iter().map(|name| std::str::from_utf8(name).map(str::to_owned).map_err(|_| Code::BadCharacter)).collect()
+    fn read_header(&mut self, entry: usize) -> Result<Vec<String>, RowFault> {
+        let fault = |code| RowFault { line: 1, code, last: true };
+        let file = self.archive.by_index(entry).map_err(|_| fault(Code::BadEntry))?;
+        let mut rows = Rows::new(file);
+        let Some(row) = rows.next()? else { return Ok(Vec::new()) };
+        let names = row.texts().ok_or_else(|| fault(Code::BadCharacter))?;
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 
-    /// Calls `each` with every row after the header.
-    pub fn rows(
-        &mut self,
-        file: usize,
-        mut each: impl FnMut(u64, &::csv::ByteRecord) -> Result<(), Stopped>,
-    ) -> Result<(), RowsError> {
-        let entry = self.archive.by_index(self.files[file].entry).map_err(|_| RowsError::Bad(1, Code::BadEntry))?;
-        let mut reader = csv_reader(entry);
-        let mut row = ::csv::ByteRecord::new();
-        let mut header = true;
-        loop {
-            let line = reader.position().line();
-            match reader.read_byte_record(&mut row) {
-                Ok(false) => return Ok(()),
-                Ok(true) if header => header = false,
-                Ok(true) => {
-                    let line = row.position().map_or(line, ::csv::Position::line);
-                    each(line, &row).map_err(|Stopped| RowsError::Stopped)?;
-                }
-                // The zip's checksum, or its compressed data, is wrong from here on.
-                Err(_) => return Err(RowsError::Bad(line, Code::BadEntry)),
-            }
-        }
-    }
-}
-
-/// Whoever takes the rows has gone away.
-pub struct Stopped;
-
-pub enum RowsError {
-    Stopped,
-    Bad(u64, Code),
-}
-
-fn csv_reader<R: Read>(file: R) -> ::csv::Reader<PlainText<R>> {
-    ::csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .terminator(::csv::Terminator::Any(b'\n'))
-        .from_reader(PlainText { inner: file, started: false, held: false })
-}
-
-/// Skips the byte order mark, which the binding lets writers put, and makes CRLF a plain LF: the csv crate miscounts
-/// lines that end in both. A lone CR is no line end, and shows as a control character in its field.
-struct PlainText<R> {
-    inner: R,
-    started: bool,
-    /// A CR was the last byte read; it is passed on unless an LF follows.
-    held: bool,
-}
-
-const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
-
-impl<R: Read> PlainText<R> {
-    /// Bytes from the start of the file, or from after the mark.
-    fn begin(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let mut n = 0;
-        while n < BOM.len() {
-            match self.inner.read(&mut buf[n..])? {
-                0 => return Ok(n),
-                more => n += more,
-            }
-        }
-        if !buf.starts_with(&BOM) {
-            return Ok(n);
-        }
-        buf.copy_within(BOM.len()..n, 0);
-        match n - BOM.len() {
-            0 => self.inner.read(buf),
-            rest => Ok(rest),
-        }
-    }
-}
-
-impl<R: Read> Read for PlainText<R> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        if buf.len() < 8 {
-            return Err(std::io::Error::other("the buffer is too small"));
-        }
-        loop {
-            let from = usize::from(self.held);
-            let read = if self.started { self.inner.read(&mut buf[from..])? } else { self.begin(&mut buf[from..])? };
-            self.started = true;
-            if read == 0 {
-                buf[0] = b'\r';
-                return Ok(usize::from(std::mem::take(&mut self.held)));
-            }
-            let end = from + read;
-            buf[0] = if from == 1 { b'\r' } else { buf[0] };
-            self.held = buf[end - 1] == b'\r';
-            let end = end - usize::from(self.held);
-            let mut kept = 0;
-            for i in 0..end {
-                if !(buf[i] == b'\r' && i + 1 < end && buf[i + 1] == b'\n') {
-                    buf[kept] = buf[i];
-                    kept += 1;
-                }
-            }
-            if kept > 0 {
-                return Ok(kept);
-            }
-        }
+    /// The rows after the header.
+    pub fn rows(&mut self, file: usize) -> Result<Rows<impl Read>, RowFault> {
+        let entry = self.archive.by_index(self.files[file].entry);
+        let mut rows = Rows::new(entry.map_err(|_| RowFault { line: 1, code: Code::BadEntry, last: true })?);
+        rows.next()?;
+        Ok(rows)
     }
 }
 
@@ -272,15 +191,20 @@ fn read_manifest(archive: &mut ZipArchive<BufReader<File>>, entry: usize, errors
         return manifest;
     };
     let mut seen = BTreeSet::new();
-    for (i, row) in csv_reader(file.take(LARGEST_MANIFEST)).byte_records().enumerate() {
-        let Ok(row) = row else {
-            report(i as u64 + 1, "", Code::BadEntry, "");
-            manifest.readable = false;
-            return manifest;
+    let mut rows = Rows::new(file.take(LARGEST_MANIFEST));
+    let mut header = true;
+    loop {
+        let row = match rows.next() {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            Err(fault) => {
+                report(fault.line, "", fault.code, "");
+                manifest.readable = false;
+                return manifest;
+            }
         };
-        let line = row.position().map_or(i as u64 + 1, ::csv::Position::line);
-        let texts: Result<Vec<&str>, _> = row.iter().map(std::str::from_utf8).collect();
-        let Ok(texts) = texts else {
+        let (line, header) = (row.line, std::mem::replace(&mut header, false));
+        let Some(texts) = row.texts() else {
             report(line, "", Code::BadCharacter, "");
             continue;
         };
@@ -288,7 +212,7 @@ fn read_manifest(archive: &mut ZipArchive<BufReader<File>>, entry: usize, errors
             report(line, "", Code::RowWidth, "");
             continue;
         };
-        if i == 0 {
+        if header {
             if (property, value) != ("propertyName", "value") {
                 report(1, "", Code::HeaderMissing, &format!("{property},{value}"));
             }
@@ -332,40 +256,4 @@ fn read_manifest(archive: &mut ZipArchive<BufReader<File>>, entry: usize, errors
         }
     }
     manifest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Hands out one to three bytes at a time.
-    struct Trickle<'a>(&'a [u8], usize);
-
-    impl Read for Trickle<'_> {
-        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-            self.1 += 1;
-            let n = self.0.len().min(1 + self.1 % 3).min(buf.len());
-            buf[..n].copy_from_slice(&self.0[..n]);
-            self.0 = &self.0[n..];
-            Ok(n)
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn line_ends_and_marks_are_made_plain(text in "[ab\\r\\n]{0,40}", mark in proptest::bool::ANY) {
-            let mut bytes = if mark { BOM.to_vec() } else { vec![] };
-            bytes.extend_from_slice(text.as_bytes());
-            let mut plain = PlainText { inner: Trickle(&bytes, 0), started: false, held: false };
-            let mut out = Vec::new();
-            let mut buf = [0; 16];
-            loop {
-                match plain.read(&mut buf).unwrap() {
-                    0 => break,
-                    n => out.extend_from_slice(&buf[..n]),
-                }
-            }
-            proptest::prop_assert_eq!(String::from_utf8(out).unwrap(), text.replace("\r\n", "\n"));
-        }
-    }
 }

@@ -15,6 +15,7 @@ const BLOCK: usize = 1 << 20;
 const ERRORS_AT_ONCE: usize = 1_000;
 
 /// The job's tables: `rows` (one per CSV row), `refs` (what the rows name), `plan` (what is to be done).
+#[derive(Clone)]
 pub struct Staging {
     pub rows: String,
     pub refs: String,

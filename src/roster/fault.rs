@@ -63,8 +63,8 @@ codes! {
     // A file
     BadCharacter, "bad_character", "These bytes are not UTF-8, or the character is not allowed in text. Save the file as UTF-8.",
         "UTF-8として読めないか、使えない文字です。UTF-8で保存してください。";
-    BadCsv, "bad_csv", "The line is not valid CSV: check the quotes.",
-        "CSVとして読めない行です。引用符を確認してください。";
+    UnclosedQuote, "unclosed_quote", "The quote that begins in this line is never closed. What follows could not be read.",
+        "この行で始まる引用符が閉じられていません。これ以降は読めませんでした。";
     HeaderMissing, "header_missing", "This column is missing from the header. All columns of the binding must be there, also those left empty.",
         "見出しに必要な列がありません。空の列も含め、定められたすべての列が必要です。";
     HeaderOrder, "header_order", "The columns do not stand in the binding's order.",
@@ -91,8 +91,8 @@ codes! {
         "IDは 0-9 A-Z a-z . - _ / @ からなる1～255文字です。";
     BadText, "bad_text", "Text holds no line break, tab or control character.",
         "文字列に改行、タブ、制御文字は使えません。";
-    TooLong, "too_long", "The value is longer than 4,000 characters.",
-        "値が4,000文字を超えています。";
+    TooLong, "too_long", "The value is longer than 4,000 characters, or the row than 1 MiB or 1,000 fields.",
+        "値が4,000文字、または行が1 MiBか1,000項目を超えています。";
     BadEnum, "bad_enum", "The value is not in the list of this column. Upper and lower case count.",
         "この列で使えない値です。大文字・小文字も区別されます。";
     BadBoolean, "bad_boolean", "The value is true or false, in lower case.",
