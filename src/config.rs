@@ -36,6 +36,10 @@ pub struct Config {
     #[config(env = "ROSTERHUB_MAX_UPLOAD_BYTES", default = 2_147_483_648u64)]
     pub max_upload_bytes: u64,
 
+    /// Most bytes that the files of a set may have, unpacked; a set with more has an error.
+    #[config(env = "ROSTERHUB_MAX_UNPACKED_BYTES", default = 8_589_934_592u64)]
+    pub max_unpacked_bytes: u64,
+
     /// Imports running at a time; more are refused with 503 until one ends.
     #[config(env = "ROSTERHUB_MAX_IMPORTS", default = 4)]
     pub max_imports: usize,

@@ -17,7 +17,7 @@ use crate::roster::{EntityType, Record, with_record};
 /// Events in one statement, and bytes of their payloads. More brings nothing (measured); the memory of a few batches is
 /// held.
 const BATCH: usize = 2_000;
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 2 << 20;
 
 /// Groups of entities in the order in which they are recorded. Within the last but one, a user comes together
 /// with its roles and profiles, so that it is made once.

@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::ImportError;
 use super::edition::Column;
-use super::package::{DataFile, Mode, Package};
+use super::manifest::Mode;
+use super::package::{DataFile, Package};
 use super::rows::Row;
 use crate::roster::japan::{Extension, JapanRules, extension_of_column, parse_extension};
 use crate::roster::value::check_text;
@@ -69,6 +70,10 @@ pub fn decode(package: &mut Package, out: &mut dyn FnMut(Decoded) -> Result<(), 
         let kind = package.files[file].kind;
         if !with_record!(kind, R => decode_file::<R>(package, file, out))? {
             package.unread.push(kind);
+            if package.is_exhausted() {
+                package.unread.extend(package.files[file..].iter().map(|f| f.kind));
+                break;
+            }
         }
     }
     Ok(())

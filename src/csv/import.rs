@@ -1,6 +1,7 @@
 //! An import from start to end: read, check, plan, apply.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,17 +11,19 @@ use sqlx::pool::PoolConnection;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use super::ImportError;
 use super::apply::apply;
 use super::check::Checks;
 use super::decode::{Decoded, Stopped, decode};
 use super::job::{self, Job, JobRecord, Phases};
-use super::package::{Mode, Package};
+use super::manifest::Mode;
+use super::package::Package;
 use super::plan::plan;
-use super::stage::{Stager, Staging, write_errors};
+use super::stage::{Stager, Staging};
 use crate::command::CommandError;
 use crate::log::append::AppendTransaction;
 use crate::log::{AppendError, Log, Tenant};
-use crate::roster::EntityType;
+use crate::roster::{Code, EntityType};
 
 /// Rows, errors and references that are handed over together, and their bytes.
 const BLOCK: usize = 1024;
@@ -41,6 +44,8 @@ pub struct Upload {
     pub path: PathBuf,
     pub file_name: String,
     pub client: String,
+    /// Most bytes that its files may have, unpacked.
+    pub max_unpacked_bytes: u64,
 }
 
 /// An import that has been accepted and holds its place: no one else will touch its job while it lives.
@@ -132,44 +137,43 @@ impl Import {
             phases.insert(name, (clock.elapsed().as_secs_f64() * 1e3).round() / 1e3);
             clock = Instant::now();
         };
-        let JobRecord { tenant, id } = self.record.clone();
+        let (record, staging) = (self.record.clone(), self.staging.clone());
+        let tenant = &record.tenant;
         self.enter("reading").await?;
         self.staging.create(&mut self.conn).await?;
         let (read, errors) = self.read().await?;
-        let (modes, staging) = (&read.modes, self.staging.clone());
-        let checks = Checks { staging: &staging, tenant: &tenant, modes, unread: &read.unread };
+        let modes = &read.modes;
+        let checks = Checks { staging: &staging, job: &record, modes, unread: &read.unread };
         lap(&mut self.phases, "read");
 
         self.enter("planning").await?;
         self.staging.index(&mut self.conn).await?;
-        let planned_at = self.log.head(&tenant).await?;
-        let found = checks.run(&mut self.conn).await?;
-        let errors = write_errors(&mut self.conn, &tenant, id, errors, &found).await?;
+        let planned_at = self.log.head(tenant).await?;
+        let errors = checks.run(&mut self.conn, errors).await?;
         lap(&mut self.phases, "check");
         if errors > 0 {
             self.record.errors(&mut self.conn, errors).await?;
             return Err(Failure::Errors);
         }
-        let mut counts = plan(&mut self.conn, &staging, &tenant, modes).await?;
+        let mut counts = plan(&mut self.conn, &staging, tenant, modes).await?;
         self.record.changes(&mut self.conn, &counts).await?;
         lap(&mut self.phases, "plan");
 
         self.enter("applying").await?;
-        let mut tx = self.log.begin(&tenant).await?;
+        let mut tx = self.log.begin(tenant).await?;
         if Some(tx.head()) != planned_at {
             // The roster moved: what the set refers to and what it changes is looked at again, now under the lock.
-            let found = checks.run(&mut self.conn).await?;
-            if !found.is_empty() {
-                let errors = write_errors(&mut self.conn, &tenant, id, 0, &found).await?;
+            let errors = checks.run(&mut self.conn, 0).await?;
+            if errors > 0 {
                 self.record.errors(&mut self.conn, errors).await?;
                 return Err(Failure::Errors);
             }
-            counts = plan(&mut self.conn, &staging, &tenant, modes).await?;
+            counts = plan(&mut self.conn, &staging, tenant, modes).await?;
             self.record.changes(&mut self.conn, &counts).await?;
         }
         let total = counts.values().map(|c| c.created + c.changed + c.restored + c.withdrawn).sum::<i64>();
         let progress = self.progress.clone();
-        apply(&mut self.conn, &mut tx, &staging, &tenant, id, &self.upload.client, |done| {
+        apply(&mut self.conn, &mut tx, &staging, tenant, record.id, &self.upload.client, |done| {
             progress.send_replace(Progress { state: "applying", done, total: Some(total as u64) });
         })
         .await?;
@@ -188,8 +192,8 @@ impl Import {
     /// Decodes in a thread of its own; stages what comes. Gives what was read and the number of errors.
     async fn read(&mut self) -> Result<(Read, i64), Failure> {
         let (items, mut received) = mpsc::channel::<Vec<Decoded>>(4);
-        let path = self.upload.path.clone();
-        let reader = tokio::task::spawn_blocking(move || read_package(&path, items));
+        let (path, limit) = (self.upload.path.clone(), self.upload.max_unpacked_bytes);
+        let reader = tokio::task::spawn_blocking(move || read_package(&path, limit, items));
         let mut stager = Stager::new(&self.staging, &self.record.tenant, self.record.id, &mut self.conn);
         let mut rows: BTreeMap<&'static str, u64> = BTreeMap::new();
         let mut done = 0;
@@ -231,9 +235,10 @@ struct Read {
     sha256: Option<Vec<u8>>,
 }
 
-fn read_package(path: &Path, items: mpsc::Sender<Vec<Decoded>>) -> Read {
+fn read_package(path: &Path, limit: u64, items: mpsc::Sender<Vec<Decoded>>) -> Read {
     let mut read = Read { sha256: sha256(path).ok(), ..Read::default() };
-    let mut package = match Package::open(path) {
+    let opened = File::open(path).map_err(|e| vec![ImportError::new("", 0, "", Code::NotAZip, &e.to_string())]);
+    let mut package = match opened.and_then(|file| Package::open(file, limit)) {
         Ok(package) => package,
         Err(errors) => {
             let _ = items.blocking_send(errors.into_iter().map(Decoded::Error).collect());

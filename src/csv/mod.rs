@@ -1,15 +1,17 @@
 //! CSV intake: a OneRoster set goes in, all or nothing.
 //!
-//! `package` opens the zip and reads the manifest, `rows` parses, `edition` knows the headers, `decode` turns rows into
+//! `package` opens the zip (`archive`) and reads the `manifest`, `rows` parses, `edition` knows the headers, `decode` turns rows into
 //! records, `stage` keeps them in Postgres, `check` looks at references, `plan` finds what differs from the roster, `apply`
 //! appends it as one unit of work. `import` leads through the phases, `job` keeps the record of them.
 
 pub mod apply;
+pub mod archive;
 pub mod check;
 pub mod decode;
 pub mod edition;
 pub mod import;
 pub mod job;
+pub mod manifest;
 pub mod package;
 pub mod plan;
 pub mod rows;

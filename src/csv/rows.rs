@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 
+use super::archive::fault_of;
 use crate::roster::Code;
 
 /// Bytes in a row, quotes taken off. Real ones are far below; a quote that is never closed is far above.
@@ -79,8 +80,7 @@ impl<R: Read> Rows<R> {
             let input = match self.input.fill_buf() {
                 Ok(input) => input,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // The zip's checksum, or its compressed data, is wrong.
-                Err(_) => return Err(RowFault { line, code: Code::BadEntry, last: true }),
+                Err(error) => return Err(RowFault { line, code: fault_of(&error), last: true }),
             };
             let at_end = input.is_empty();
             if at_end && !begun {

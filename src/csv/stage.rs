@@ -214,7 +214,7 @@ fn optional(out: &mut String, text: Option<&str>) {
 }
 
 /// Adds errors to the job's list, numbered from `before` on; gives the new count.
-pub async fn write_errors(
+async fn write_errors(
     conn: &mut PgConnection,
     tenant: &Tenant,
     job: Uuid,

@@ -64,7 +64,12 @@ async fn create(
     tokio::fs::create_dir_all(&folder).await?;
     let file = tempfile::NamedTempFile::new_in(&folder)?;
     let file_name = receive(request, &file, hub.config.max_upload_bytes).await?;
-    let upload = Upload { path: file.path().to_owned(), file_name, client: client.name };
+    let upload = Upload {
+        path: file.path().to_owned(),
+        file_name,
+        client: client.name,
+        max_unpacked_bytes: hub.config.max_unpacked_bytes,
+    };
     let import = Import::accept(&hub.log, &client.tenant, upload).await?;
     let id = import.id();
     hub.running.enter(id, import.progress());

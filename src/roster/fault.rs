@@ -42,8 +42,12 @@ codes! {
     // The package
     NotAZip, "not_a_zip", "The file is not a zip archive, or it is damaged. Export the set again.",
         "ZIPファイルではないか、壊れています。もう一度書き出してください。";
-    BadEntry, "bad_entry", "An entry of the zip cannot be read: damaged, encrypted, or in a folder. All files stand at the root.",
-        "ZIP内のファイルを読めません（破損、暗号化、またはフォルダー内）。すべてのファイルを最上位に置いてください。";
+    BadEntry, "bad_entry", "An entry of the zip cannot be read: damaged, encrypted, a link, or in a folder. All files stand at the root.",
+        "ZIP内のファイルを読めません（破損、暗号化、リンク、またはフォルダー内）。すべてのファイルを最上位に置いてください。";
+    TooManyFiles, "too_many_files", "The zip holds more entries than are looked at. A set has 22 files at most.",
+        "ZIP内のファイルが多すぎます。セットのファイルは最大22個です。";
+    SetTooLarge, "set_too_large", "Unpacked, the set is larger than this hub takes. What follows was not read.",
+        "展開後のセットが上限を超えています。これ以降は読みませんでした。";
     DuplicateFile, "duplicate_file", "The file is in the zip more than once.",
         "同じファイルがZIP内に複数あります。";
     UnknownFile, "unknown_file", "The CSV binding knows no file of this name. Names are exact, including upper and lower case.",

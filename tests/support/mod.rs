@@ -92,8 +92,18 @@ impl Server {
 
     /// On a database that has the tenant.
     pub fn on(url: &str) -> Self {
+        Self::with(url, &[])
+    }
+
+    /// On a database that has the tenant, with settings in the environment.
+    pub fn with(url: &str, settings: &[(&str, &str)]) -> Self {
         let token = token(url, "midori", "roster,demographics,import");
-        let mut child = rosterhub(url, &["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = rosterhub(url, &["serve"])
+            .envs(settings.iter().copied())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = String::new();
         let address = loop {
@@ -145,6 +155,13 @@ impl Server {
         let path = format!("{}/rosterhub/v1/imports/{}/errors?limit=10000", self.base, job["id"].as_str().unwrap());
         let list: Value = self.get(&path).await.json().await.unwrap();
         list["errors"].as_array().unwrap().clone()
+    }
+
+    /// Most memory that the server has had so far, in bytes; none where the system does not tell.
+    pub fn memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
     }
 
     /// Kill -9.
