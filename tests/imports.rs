@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 
+use rosterhub::csv::edition::columns;
+use rosterhub::roster::EntityType;
 use rosterhub::sample::{Dialect, FaultKind, SampleOptions, write_broken};
 use serde_json::{Value, json};
 
@@ -267,4 +269,49 @@ async fn the_command_line_tells_what_became_of_a_file() {
     assert!(text.contains("not_a_zip"));
     assert_eq!(run(&server.url, &["import", path, "--tenant", "nowhere"]).0, 1);
     assert_eq!(run(&server.url, &["import", "/no/such/file", "--tenant", "midori"]).0, 1);
+}
+
+#[tokio::test]
+async fn an_active_user_keeps_a_role() {
+    let server = Server::start().await;
+    let header = |kind| columns(kind).into_iter().filter(|c| c.1).map(|c| c.0).collect::<Vec<_>>().join(",") + "\r\n";
+    let stamp = |status: &str| if status.is_empty() { ",," } else { ",2026-04-01T00:00:00.000Z," };
+    let users = |rows: &[(&str, &str)]| {
+        rows.iter().fold(header(EntityType::User), |text, (id, status)| {
+            format!("{text}{id},{status}{}true,{id},,n,n{}\r\n", stamp(status), ",".repeat(14))
+        })
+    };
+    let roles = |rows: &[(&str, &str, &str, &str)]| {
+        rows.iter().fold(header(EntityType::Role), |text, (id, status, user, org)| {
+            format!("{text}{id},{status}{}{user},primary,teacher,,,{org},\r\n", stamp(status))
+        })
+    };
+    let orgs = format!("{ORGS}o1,,,n,school,,\r\no2,,,n,school,,\r\n");
+    let staff = users(&[("u1", ""), ("u2", "")]);
+    let all = [("r1", "", "u1", "o1"), ("r2", "", "u1", "o2"), ("r3", "", "u2", "o1")];
+    let whole = set(&[("orgs", "bulk", &orgs), ("users", "bulk", &staff), ("roles", "bulk", &roles(&all))]);
+    assert_eq!(server.import(whole).await["state"], "completed");
+
+    // roles.csv alone, as a delta.
+    let gone = |id, user, org| (id, "tobedeleted", user, org);
+    let both = set(&[("roles", "delta", &roles(&[gone("r1", "u1", "o1"), gone("r2", "u1", "o2")]))]);
+    assert_eq!(codes(&server, both).await, ["roles.csv:3:userSourcedId:user_without_role"]);
+    let given = set(&[("roles", "delta", &roles(&[("r3", "active", "u1", "o1"), gone("r1", "u1", "o1")]))]);
+    assert_eq!(codes(&server, given).await, ["roles.csv:2:userSourcedId:user_without_role"]);
+    let one = set(&[("roles", "delta", &roles(&[gone("r2", "u1", "o2")]))]);
+    assert_eq!(server.import(one).await["state"], "completed");
+    // As a bulk file: no line names what is absent.
+    let without = set(&[("roles", "bulk", &roles(&all[..1]))]);
+    assert_eq!(codes(&server, without.clone()).await, ["roles.csv:0:userSourcedId:user_without_role"]);
+    let job = server.import(without.clone()).await;
+    assert_eq!(server.errors(&job).await[0]["value"], "u2");
+    // A user that goes as well needs none, nor does one that has gone.
+    let leaver = users(&[("u2", "tobedeleted")]);
+    let both = set(&[("users", "delta", &leaver), ("roles", "delta", &roles(&[gone("r3", "u2", "o1")]))]);
+    assert_eq!(server.import(both).await["state"], "completed");
+    assert_eq!(server.import(without).await["state"], "completed");
+    // One that is in the set is named there.
+    let back = set(&[("users", "delta", &users(&[("u2", "active")]))]);
+    assert_eq!(codes(&server, back).await, ["users.csv:2:sourcedId:user_without_role"]);
+    assert_verified(&server.url);
 }

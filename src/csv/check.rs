@@ -42,7 +42,8 @@ impl Checks<'_> {
                 errors = self.references(conn, errors, number, slot, &wrong, Code::ReferenceType).await?;
             }
         }
-        self.roles(conn, errors).await
+        errors = self.roles(conn, errors).await?;
+        self.users(conn, errors).await
     }
 
     /// `found` is SQL for rows of (line, value), with `$1` the tenant.
@@ -146,54 +147,74 @@ impl Checks<'_> {
         self.list(conn, errors, Finding { kind: slot.kind, column: slot.column, code }, &named).await
     }
 
-    /// Rules between a user, its roles and its profiles.
-    async fn roles(&self, conn: &mut PgConnection, mut errors: i64) -> Result<i64, sqlx::Error> {
-        let (role, user, profile) =
-            (number(EntityType::Role), number(EntityType::User), number(EntityType::UserProfile));
-        let rows = &self.staging.rows;
-        let live = |table: &str, kind: EntityType, columns: &str| match self.mode(kind) {
+    /// SQL: ` union all` the roster's records that stand as they are, unless the set tells all of them.
+    fn left_alone(&self, kind: EntityType, columns: &str) -> String {
+        match self.mode(kind) {
             Some(Mode::Bulk) => String::new(),
             _ => format!(
                 " union all select {columns} from {table} c where c.tenant = $1 and c.status = 'active'
-                  and not exists (select from {rows} t where t.entity = {} and t.sourced_id = c.sourced_id)",
-                number(kind)
+                  and not exists (select from {rows} t where t.entity = {n} and t.sourced_id = c.sourced_id)",
+                table = kind.entity().table,
+                rows = self.staging.rows,
+                n = number(kind)
             ),
-        };
-        let roles = format!(
+        }
+    }
+
+    /// SQL: the active roles as they will be, with their line when they are in the set.
+    fn roles_after(&self) -> String {
+        format!(
             "roles_after (line, user_id, org_id, role_type, profile_id) as materialized (
                select s.line, s.owner, s.record::json -> 'org' ->> 'sourcedId', s.record::json ->> 'roleType',
                       s.record::json ->> 'userProfile'
                  from {rows} s where s.entity = {role} and s.record is not null and not s.withdrawn{})",
-            live(
-                "roles",
+            self.left_alone(
                 EntityType::Role,
                 "null, user_sourced_id, org_sourced_id, role_type, user_profile_sourced_id"
-            )
-        );
-        if self.mode(EntityType::Role).is_some() {
-            let second = format!(
-                "with {roles} select line, org_id from (
-                   select line, org_id, row_number() over (partition by user_id, org_id order by line nulls first) as nth
-                     from roles_after where role_type = 'primary') p
-                  where nth > 1 and line is not null"
-            );
-            let finding = Finding { kind: EntityType::Role, column: "roleType", code: Code::SecondPrimaryRole };
-            errors = self.list(conn, errors, finding, &second).await?;
-            let foreign = format!(
-                "with {roles},
-                 owners (profile_id, user_id) as materialized (
-                   select s.sourced_id, s.owner from {rows} s where s.entity = {profile} and s.record is not null{})
-                 select r.line, '***' from roles_after r join owners o on o.profile_id = r.profile_id
-                  where r.line is not null and o.user_id <> r.user_id",
-                live("user_profiles", EntityType::UserProfile, "sourced_id, user_sourced_id")
-            );
-            let finding =
-                Finding { kind: EntityType::Role, column: "userProfileSourcedId", code: Code::ForeignProfile };
-            errors = self.list(conn, errors, finding, &foreign).await?;
+            ),
+            rows = self.staging.rows,
+            role = number(EntityType::Role),
+        )
+    }
+
+    /// What roles may not be.
+    async fn roles(&self, conn: &mut PgConnection, errors: i64) -> Result<i64, sqlx::Error> {
+        if self.mode(EntityType::Role).is_none() {
+            return Ok(errors);
         }
-        if self.mode(EntityType::User).is_some() && !self.unread.contains(&EntityType::Role) {
-            // A role whose row was rejected is not held against its user.
-            let whole = format!("not exists (select from {rows} x where x.entity = {role} and x.record is null)");
+        let roles = self.roles_after();
+        let finding = |column, code| Finding { kind: EntityType::Role, column, code };
+        let second = format!(
+            "with {roles} select line, org_id from (
+               select line, org_id, row_number() over (partition by user_id, org_id order by line nulls first) as nth
+                 from roles_after where role_type = 'primary') p
+              where nth > 1 and line is not null"
+        );
+        let errors = self.list(conn, errors, finding("roleType", Code::SecondPrimaryRole), &second).await?;
+        let foreign = format!(
+            "with {roles},
+             owners (profile_id, user_id) as materialized (
+               select s.sourced_id, s.owner from {rows} s where s.entity = {profile} and s.record is not null{})
+             select r.line, '***' from roles_after r join owners o on o.profile_id = r.profile_id
+              where r.line is not null and o.user_id <> r.user_id",
+            self.left_alone(EntityType::UserProfile, "sourced_id, user_sourced_id"),
+            rows = self.staging.rows,
+            profile = number(EntityType::UserProfile),
+        );
+        self.list(conn, errors, finding("userProfileSourcedId", Code::ForeignProfile), &foreign).await
+    }
+
+    /// What roles a user must have.
+    async fn users(&self, conn: &mut PgConnection, mut errors: i64) -> Result<i64, sqlx::Error> {
+        let (role, user, rows) = (number(EntityType::Role), number(EntityType::User), &self.staging.rows);
+        if self.unread.contains(&EntityType::Role) {
+            return Ok(errors);
+        }
+        // A role whose row was rejected is not held against its user.
+        let whole = format!("not exists (select from {rows} x where x.entity = {role} and x.record is null)");
+        let roles = self.roles_after();
+        if self.mode(EntityType::User).is_some() {
+            let finding = |column, code| Finding { kind: EntityType::User, column, code };
             let elsewhere = format!(
                 "with {roles} select s.line, s.record::json -> 'primaryOrg' ->> 'sourcedId' from {rows} s
                   where s.entity = {user} and s.record is not null and not s.withdrawn and {whole}
@@ -201,18 +222,41 @@ impl Checks<'_> {
                     and not exists (select from roles_after r where r.user_id = s.sourced_id
                                        and r.org_id = s.record::json -> 'primaryOrg' ->> 'sourcedId')"
             );
-            let (kind, column) = (EntityType::User, "primaryOrgSourcedId");
-            let finding = Finding { kind, column, code: Code::PrimaryOrgWithoutRole };
-            errors = self.list(conn, errors, finding, &elsewhere).await?;
+            let elsewhere_finding = finding("primaryOrgSourcedId", Code::PrimaryOrgWithoutRole);
+            errors = self.list(conn, errors, elsewhere_finding, &elsewhere).await?;
             let none = format!(
                 "with {roles} select s.line, s.sourced_id from {rows} s
                   where s.entity = {user} and s.record is not null and not s.withdrawn and {whole}
                     and not exists (select from roles_after r where r.user_id = s.sourced_id)"
             );
-            let finding = Finding { kind, column: "sourcedId", code: Code::UserWithoutRole };
-            errors = self.list(conn, errors, finding, &none).await?;
+            errors = self.list(conn, errors, finding("sourcedId", Code::UserWithoutRole), &none).await?;
         }
-        Ok(errors)
+        // A user that the set leaves alone can lose its last role all the same: it is withdrawn, given to another, or
+        // absent from a bulk file, which then has no line to show.
+        if self.mode(EntityType::User) == Some(Mode::Bulk) || self.unread.contains(&EntityType::User) {
+            return Ok(errors);
+        }
+        let touched = match self.mode(EntityType::Role) {
+            None => return Ok(errors),
+            Some(Mode::Delta) => format!(
+                "{rows} s, lateral (
+                   select * from roles c where c.tenant = $1 and c.sourced_id = s.sourced_id limit 1) c"
+            ),
+            Some(Mode::Bulk) => format!(
+                "roles c left join lateral (
+                   select * from {rows} s where s.entity = {role} and s.sourced_id = c.sourced_id limit 1) s on true"
+            ),
+        };
+        let last = format!(
+            "with {roles} select coalesce(max(s.line), 0), c.user_sourced_id from {touched}
+              where c.tenant = $1 and c.status = 'active' and coalesce(s.entity, {role}) = {role} and {whole}
+                and not exists (select from roles_after r where r.user_id = c.user_sourced_id)
+                and not exists (select from {rows} u where u.entity = {user} and u.sourced_id = c.user_sourced_id)
+                and (select u.status from users u where u.tenant = $1 and u.sourced_id = c.user_sourced_id limit 1) = 'active'
+              group by c.user_sourced_id"
+        );
+        let finding = Finding { kind: EntityType::Role, column: "userSourcedId", code: Code::UserWithoutRole };
+        self.list(conn, errors, finding, &last).await
     }
 }
 

@@ -128,8 +128,8 @@ codes! {
         "この利用者は、この組織ですでに primary の役割を持っています。";
     PrimaryOrgWithoutRole, "primary_org_without_role", "The user has no role at the org named as primary.",
         "primaryOrg の組織での役割がありません。";
-    UserWithoutRole, "user_without_role", "The user has no role. Every user of a bulk set has at least one row in roles.csv.",
-        "利用者に役割がありません。roles.csv に最低1行が必要です。";
+    UserWithoutRole, "user_without_role", "The user has no role, or would lose the last one. Every active user has at least one.",
+        "利用者に役割がないか、最後の役割がなくなります。有効な利用者には最低1つの役割が必要です。";
     ForeignProfile, "foreign_profile", "The profile belongs to another user.",
         "ほかの利用者のプロフィールです。";
     OwnParent, "own_parent", "The record names itself as parent.",
