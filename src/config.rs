@@ -18,7 +18,7 @@ pub struct Config {
     #[config(env = "ROSTERHUB_DATABASE_CONNECTIONS", default = 20)]
     pub database_connections: u32,
 
-    /// Folder for the private Postgres and for uploads in progress. Default: `/var/lib/rosterhub` as root, else
+    /// Folder for the private Postgres and for uploads in progress, which have no names there. Default: `/var/lib/rosterhub` as root, else
     /// `$XDG_DATA_HOME/rosterhub` or `~/.local/share/rosterhub`.
     #[config(env = "ROSTERHUB_DATA_DIR")]
     pub data_dir: Option<PathBuf>,

@@ -56,9 +56,9 @@ impl ImportFile {
 /// Imports a file with a progress bar.
 pub async fn import(session: &Session, output: Output, tenant: &Tenant, path: PathBuf) -> Result<Job, Failure> {
     let file_name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    std::fs::File::open(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    let file = std::fs::File::open(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let upload =
-        Upload { path, file_name, client: "cli".to_owned(), max_unpacked_bytes: session.config.max_unpacked_bytes };
+        Upload { file, file_name, client: "cli".to_owned(), max_unpacked_bytes: session.config.max_unpacked_bytes };
     let import = Import::accept(&session.log, tenant, upload).await?;
     let mut progress = import.progress();
     let bar = output.progress("queued");

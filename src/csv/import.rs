@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::io::{Read as _, Seek as _};
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
@@ -11,7 +10,6 @@ use sqlx::pool::PoolConnection;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::ImportError;
 use super::apply::apply;
 use super::check::Checks;
 use super::decode::{Decoded, Stopped, decode};
@@ -23,7 +21,7 @@ use super::stage::{Stager, Staging};
 use crate::command::CommandError;
 use crate::log::append::AppendTransaction;
 use crate::log::{AppendError, Log, Tenant};
-use crate::roster::{Code, EntityType};
+use crate::roster::EntityType;
 
 /// Rows, errors and references that are handed over together, and their bytes.
 const BLOCK: usize = 1024;
@@ -41,7 +39,7 @@ pub struct Progress {
 
 /// What was handed in.
 pub struct Upload {
-    pub path: PathBuf,
+    pub file: File,
     pub file_name: String,
     pub client: String,
     /// Most bytes that its files may have, unpacked.
@@ -52,7 +50,10 @@ pub struct Upload {
 pub struct Import {
     log: Log,
     record: JobRecord,
-    upload: Upload,
+    /// Until it has been read: it holds what the roster does not keep.
+    file: Option<File>,
+    client: String,
+    max_unpacked_bytes: u64,
     staging: Staging,
     conn: PoolConnection<sqlx::Postgres>,
     progress: watch::Sender<Progress>,
@@ -88,13 +89,15 @@ impl Import {
         let mut conn = log.db().acquire(tenant).await?;
         conn.close_on_drop();
         record.hold(&mut conn).await?;
-        let bytes = std::fs::metadata(&upload.path).map_or(0, |m| m.len() as i64);
+        let bytes = upload.file.metadata().map_or(0, |m| m.len() as i64);
         record.enter(&mut conn, &upload.file_name, bytes, &upload.client).await?;
         Ok(Self {
             log: log.clone(),
             staging: Staging::of(record.id),
             record,
-            upload,
+            file: Some(upload.file),
+            client: upload.client,
+            max_unpacked_bytes: upload.max_unpacked_bytes,
             conn,
             progress: watch::Sender::default(),
             phases: Phases::new(),
@@ -173,7 +176,7 @@ impl Import {
         }
         let total = counts.values().map(|c| c.created + c.changed + c.restored + c.withdrawn).sum::<i64>();
         let progress = self.progress.clone();
-        apply(&mut self.conn, &mut tx, &staging, tenant, record.id, &self.upload.client, |done| {
+        apply(&mut self.conn, &mut tx, &staging, tenant, record.id, &self.client, |done| {
             progress.send_replace(Progress { state: "applying", done, total: Some(total as u64) });
         })
         .await?;
@@ -192,8 +195,9 @@ impl Import {
     /// Decodes in a thread of its own; stages what comes. Gives what was read and the number of errors.
     async fn read(&mut self) -> Result<(Read, i64), Failure> {
         let (items, mut received) = mpsc::channel::<Vec<Decoded>>(4);
-        let (path, limit) = (self.upload.path.clone(), self.upload.max_unpacked_bytes);
-        let reader = tokio::task::spawn_blocking(move || read_package(&path, limit, items));
+        let file = self.file.take().ok_or_else(|| CommandError::Internal("the file has been read".into()))?;
+        let limit = self.max_unpacked_bytes;
+        let reader = tokio::task::spawn_blocking(move || read_package(file, limit, items));
         let mut stager = Stager::new(&self.staging, &self.record.tenant, self.record.id, &mut self.conn);
         let mut rows: BTreeMap<&'static str, u64> = BTreeMap::new();
         let mut done = 0;
@@ -235,10 +239,9 @@ struct Read {
     sha256: Option<Vec<u8>>,
 }
 
-fn read_package(path: &Path, limit: u64, items: mpsc::Sender<Vec<Decoded>>) -> Read {
-    let mut read = Read { sha256: sha256(path).ok(), ..Read::default() };
-    let opened = File::open(path).map_err(|e| vec![ImportError::new("", 0, "", Code::NotAZip, &e.to_string())]);
-    let mut package = match opened.and_then(|file| Package::open(file, limit)) {
+fn read_package(file: File, limit: u64, items: mpsc::Sender<Vec<Decoded>>) -> Read {
+    let mut read = Read { sha256: sha256(&file).ok(), ..Read::default() };
+    let mut package = match Package::open(file, limit) {
         Ok(package) => package,
         Err(errors) => {
             let _ = items.blocking_send(errors.into_iter().map(Decoded::Error).collect());
@@ -266,8 +269,8 @@ fn read_package(path: &Path, limit: u64, items: mpsc::Sender<Vec<Decoded>>) -> R
     read
 }
 
-fn sha256(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut file = std::fs::File::open(path)?;
+fn sha256(mut file: &File) -> std::io::Result<Vec<u8>> {
+    file.rewind()?;
     let mut hash = Sha256::new();
     let mut block = vec![0; 1 << 16];
     loop {

@@ -1,6 +1,7 @@
 //! Imports over HTTP: hand a set in, look at the job, read its errors.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,14 +63,10 @@ async fn create(
     let permit = hub.imports.clone().try_acquire_owned().map_err(|_| HubError::busy())?;
     let folder = hub.config.data_dir().join("uploads");
     tokio::fs::create_dir_all(&folder).await?;
-    let file = tempfile::NamedTempFile::new_in(&folder)?;
+    // It has no name: however this program ends, nothing of it is left, and nobody else can open it.
+    let file = tempfile::tempfile_in(&folder)?;
     let file_name = receive(request, &file, hub.config.max_upload_bytes).await?;
-    let upload = Upload {
-        path: file.path().to_owned(),
-        file_name,
-        client: client.name,
-        max_unpacked_bytes: hub.config.max_unpacked_bytes,
-    };
+    let upload = Upload { file, file_name, client: client.name, max_unpacked_bytes: hub.config.max_unpacked_bytes };
     let import = Import::accept(&hub.log, &client.tenant, upload).await?;
     let id = import.id();
     hub.running.enter(id, import.progress());
@@ -79,7 +76,7 @@ async fn create(
             tracing::error!(%error, job = %id, "an import ended without an outcome");
         }
         running.leave(id);
-        drop((file, permit));
+        drop(permit);
     });
     wait(&hub, id, &headers).await;
     let job = job::find(&hub.log, &client.tenant, id).await?.ok_or_else(|| HubError::not_found("import"))?;
@@ -89,8 +86,8 @@ async fn create(
 }
 
 /// Writes the upload to the file; gives its name.
-async fn receive(request: Request, file: &tempfile::NamedTempFile, limit: u64) -> Result<String, HubError> {
-    let mut out = tokio::fs::File::from_std(file.reopen()?);
+async fn receive(request: Request, file: &File, limit: u64) -> Result<String, HubError> {
+    let mut out = tokio::fs::File::from_std(file.try_clone()?);
     let is_form = request
         .headers()
         .get(header::CONTENT_TYPE)
