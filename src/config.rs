@@ -40,9 +40,13 @@ pub struct Config {
     #[config(env = "ROSTERHUB_MAX_UNPACKED_BYTES", default = 8_589_934_592u64)]
     pub max_unpacked_bytes: u64,
 
-    /// Imports running at a time; more are refused with 503 until one ends.
+    /// Imports running at a time, each of another tenant; more wait for their turn.
     #[config(env = "ROSTERHUB_MAX_IMPORTS", default = 4)]
     pub max_imports: usize,
+
+    /// Imports that may wait; more are refused with 503.
+    #[config(env = "ROSTERHUB_MAX_QUEUED_IMPORTS", default = 16)]
+    pub max_queued_imports: usize,
 
     /// Largest `limit` of a list; larger ones are clamped.
     #[config(env = "ROSTERHUB_MAX_PAGE", default = 10000)]

@@ -9,4 +9,5 @@ mod intake_limits;
 mod log;
 mod oneroster;
 mod outage;
+mod queue;
 mod read_models;

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Failure, Output, Session};
 use crate::csv::import::{Import, Upload};
 use crate::csv::job::{self, Job};
+use crate::csv::queue::Queue;
 use crate::log::Tenant;
 use crate::roster::Code;
 
@@ -59,7 +60,8 @@ pub async fn import(session: &Session, output: Output, tenant: &Tenant, path: Pa
     let file = std::fs::File::open(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let upload =
         Upload { file, file_name, client: "cli".to_owned(), max_unpacked_bytes: session.config.max_unpacked_bytes };
-    let import = Import::accept(&session.log, tenant, upload).await?;
+    let place = Queue::new(1, 0).place().ok_or("the queue is full")?;
+    let import = Import::accept(&session.log, tenant, upload, place).await?;
     let mut progress = import.progress();
     let bar = output.progress("queued");
     let shown = bar.clone();

@@ -94,7 +94,7 @@ fn decode_file<R: JapanRules>(
     };
     let mut empty = true;
     loop {
-        match rows.next() {
+        match rows.read() {
             Ok(Some(row)) => decoder.row::<R>(row, out)?,
             Ok(None) if empty => return out(error(1, Code::NoRows)).map(|()| true),
             Ok(None) => return Ok(true),
@@ -152,8 +152,8 @@ impl Decoder {
         let id_fits = is_sourced_id(id);
         let mut withdrawn = false;
         let mut record = None;
-        if row.len() != self.columns.len() {
-            faults.push((String::new(), Code::RowWidth, format!("{} of {}", row.len(), self.columns.len())));
+        if row.width() != self.columns.len() {
+            faults.push((String::new(), Code::RowWidth, format!("{} of {}", row.width(), self.columns.len())));
         } else {
             if !id_fits {
                 let code = if id.is_empty() { Code::MissingRequired } else { Code::BadSourcedId };

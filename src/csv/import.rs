@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use sqlx::pool::PoolConnection;
@@ -17,8 +17,10 @@ use super::job::{self, Job, JobRecord, Phases};
 use super::manifest::Mode;
 use super::package::Package;
 use super::plan::plan;
+use super::queue::Place;
 use super::stage::{Stager, Staging};
 use crate::command::CommandError;
+use crate::db::is_unavailable;
 use crate::log::append::AppendTransaction;
 use crate::log::{AppendError, Log, Tenant};
 use crate::roster::EntityType;
@@ -26,6 +28,9 @@ use crate::roster::EntityType;
 /// Rows, errors and references that are handed over together, and their bytes.
 const BLOCK: usize = 1024;
 const BLOCK_BYTES: usize = 1 << 20;
+
+/// Times that an import tries, a second apart, to reach a database that is away.
+const PATIENCE: u32 = 60;
 
 /// How far an import is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,8 +51,17 @@ pub struct Upload {
     pub max_unpacked_bytes: u64,
 }
 
-/// An import that has been accepted and holds its place: no one else will touch its job while it lives.
+/// An import that has been accepted and waits for its turn. No one else will touch its job while it lives.
 pub struct Import {
+    log: Log,
+    record: JobRecord,
+    upload: Upload,
+    place: Place,
+    progress: watch::Sender<Progress>,
+}
+
+/// An import that has its turn, and a connection of its own.
+struct Run {
     log: Log,
     record: JobRecord,
     /// Until it has been read: it holds what the roster does not keep.
@@ -81,27 +95,22 @@ impl From<sqlx::Error> for CommandError {
 
 impl Import {
     /// Enters the job.
-    pub async fn accept(log: &Log, tenant: &Tenant, upload: Upload) -> Result<Self, CommandError> {
+    pub async fn accept(log: &Log, tenant: &Tenant, upload: Upload, place: Place) -> Result<Self, CommandError> {
         if log.head(tenant).await?.is_none() {
             return Err(AppendError::UnknownTenant(tenant.clone()).into());
         }
         let record = JobRecord { tenant: tenant.clone(), id: Uuid::now_v7() };
-        let mut conn = log.db().acquire(tenant).await?;
-        conn.close_on_drop();
-        record.hold(&mut conn).await?;
+        place.hold(log.db(), &record).await?;
         let bytes = upload.file.metadata().map_or(0, |m| m.len() as i64);
-        record.enter(&mut conn, &upload.file_name, bytes, &upload.client).await?;
-        Ok(Self {
-            log: log.clone(),
-            staging: Staging::of(record.id),
-            record,
-            file: Some(upload.file),
-            client: upload.client,
-            max_unpacked_bytes: upload.max_unpacked_bytes,
-            conn,
-            progress: watch::Sender::default(),
-            phases: Phases::new(),
-        })
+        let entered = async {
+            let mut conn = log.db().acquire(tenant).await?;
+            record.enter(&mut conn, &upload.file_name, bytes, &upload.client).await
+        };
+        if let Err(error) = entered.await {
+            place.release(&record).await;
+            return Err(error.into());
+        }
+        Ok(Self { log: log.clone(), record, upload, place, progress: watch::Sender::default() })
     }
 
     pub fn id(&self) -> Uuid {
@@ -112,32 +121,93 @@ impl Import {
         self.progress.subscribe()
     }
 
-    /// Reads, checks, plans and applies. The outcome stands in the job.
-    pub async fn run(mut self) -> Result<Job, CommandError> {
+    /// Waits for its turn; then reads, checks, plans and applies. The outcome stands in the job.
+    pub async fn run(self) -> Result<Job, CommandError> {
+        let Self { log, record, upload, place, progress } = self;
+        let _ended = progress.clone(); // told to those who wait when the place is free again
+        let arrived = Instant::now();
+        let turn = place.turn(&record.tenant).await;
+        let conn = patiently(|| begin(&log, &record)).await;
+        place.release(&record).await;
+        if let Some(conn) = conn? {
+            let run = Run {
+                staging: Staging::of(record.id),
+                log: log.clone(),
+                record: record.clone(),
+                file: Some(upload.file),
+                client: upload.client,
+                max_unpacked_bytes: upload.max_unpacked_bytes,
+                conn,
+                progress,
+                phases: Phases::from([("wait", seconds(arrived))]),
+            };
+            run.finish().await?;
+        }
+        drop((turn, place));
+        let job = patiently(|| job::find(&log, &record.tenant, record.id)).await?;
+        job.ok_or_else(|| CommandError::Internal("the job is gone".into()))
+    }
+}
+
+/// A connection that holds the job; none when another program took the job for dead, and closed it.
+async fn begin(log: &Log, record: &JobRecord) -> Result<Option<PoolConnection<sqlx::Postgres>>, sqlx::Error> {
+    let mut conn = log.db().acquire(&record.tenant).await?;
+    conn.close_on_drop();
+    record.hold(&mut conn).await?;
+    Ok(record.is_open(&mut conn).await?.then_some(conn))
+}
+
+/// Tries again for a while when the database is away.
+async fn patiently<T, F: Future<Output = Result<T, sqlx::Error>>>(
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, sqlx::Error> {
+    for _ in 0..PATIENCE {
+        match attempt().await {
+            Err(sqlx::Error::PoolClosed) => break,
+            Err(error) if is_unavailable(&error) => tokio::time::sleep(Duration::from_secs(1)).await,
+            outcome => return outcome,
+        }
+    }
+    attempt().await
+}
+
+fn seconds(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1e3).round() / 1e3
+}
+
+impl Run {
+    async fn finish(mut self) -> Result<(), CommandError> {
         let outcome = self.phases().await;
         let dropped = self.staging.drop(&mut self.conn).await;
-        if let Err(failure) = outcome {
-            let text = match &failure {
-                Failure::Errors => None,
-                Failure::Other(error) => Some(error.to_string()),
-            };
-            // The connection may be what failed; another one may serve.
-            let mut conn = self.log.db().acquire(&self.record.tenant).await?;
-            if dropped.is_err() {
-                self.staging.drop(&mut conn).await?;
+        let Err(failure) = outcome else {
+            if let Err(error) = dropped {
+                tracing::warn!(%error, job = %self.record.id, "staging tables are left behind");
             }
-            self.record.fail(&mut conn, text.as_deref(), Some(&self.phases)).await?;
-        } else if let Err(error) = dropped {
-            tracing::warn!(%error, job = %self.record.id, "staging tables are left behind");
+            return Ok(());
+        };
+        let text = match &failure {
+            Failure::Errors => None,
+            Failure::Other(error) => Some(error.to_string()),
+        };
+        let (log, record, staging, phases, text) =
+            (&self.log, &self.record, &self.staging, &self.phases, text.as_deref());
+        if dropped.is_ok() && record.fail(&mut self.conn, text, Some(phases)).await.is_ok() {
+            return Ok(());
         }
-        let job = job::find(&self.log, &self.record.tenant, self.record.id).await?;
-        job.ok_or_else(|| CommandError::Internal("the job is gone".into()))
+        // The connection may be what failed; another one may serve.
+        patiently(|| async move {
+            let mut conn = log.db().acquire(&record.tenant).await?;
+            staging.drop(&mut conn).await?;
+            record.fail(&mut conn, text, Some(phases)).await
+        })
+        .await
+        .map_err(CommandError::from)
     }
 
     async fn phases(&mut self) -> Result<(), Failure> {
         let mut clock = Instant::now();
         let mut lap = |phases: &mut Phases, name| {
-            phases.insert(name, (clock.elapsed().as_secs_f64() * 1e3).round() / 1e3);
+            phases.insert(name, seconds(clock));
             clock = Instant::now();
         };
         let (record, staging) = (self.record.clone(), self.staging.clone());

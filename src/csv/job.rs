@@ -66,9 +66,26 @@ pub struct JobRecord {
 }
 
 impl JobRecord {
-    /// Holds the job: as long as the connection lives, no other program takes the job for dead.
+    /// Holds the job: as long as the connection lives, no other program takes the job for dead. Several connections
+    /// may hold it, so that one can take it over from another.
     pub async fn hold(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        sqlx::query("select pg_advisory_lock($1)").bind(lock_key(self.id)).execute(conn).await.map(drop)
+        sqlx::query("select pg_advisory_lock_shared($1)").bind(lock_key(self.id)).execute(conn).await.map(drop)
+    }
+
+    /// Holds it no longer.
+    pub async fn release(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query("select pg_advisory_unlock_shared($1)").bind(lock_key(self.id)).execute(conn).await.map(drop)
+    }
+
+    /// Whether it has not been closed.
+    pub async fn is_open(&self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar(
+            "select exists (select from import_jobs where tenant = $1 and id = $2 and finished_at is null)",
+        )
+        .bind(self.tenant.as_str())
+        .bind(self.id)
+        .fetch_one(conn)
+        .await
     }
 
     pub async fn enter(

@@ -41,7 +41,7 @@ impl Manifest {
             }
         };
         for number in 0.. {
-            let row = match rows.next() {
+            let row = match rows.read() {
                 Ok(Some(row)) if number < MOST_LINES => row,
                 Ok(None) => break,
                 Ok(Some(row)) => {

@@ -2,7 +2,8 @@
 //!
 //! `package` opens the zip (`archive`) and reads the `manifest`, `rows` parses, `edition` knows the headers, `decode` turns rows into
 //! records, `stage` keeps them in Postgres, `check` looks at references, `plan` finds what differs from the roster, `apply`
-//! appends it as one unit of work. `import` leads through the phases, `job` keeps the record of them.
+//! appends it as one unit of work. `import` leads through the phases when `queue` says that it is
+//! its turn, `job` keeps the record of them.
 
 pub mod apply;
 pub mod archive;
@@ -14,6 +15,7 @@ pub mod job;
 pub mod manifest;
 pub mod package;
 pub mod plan;
+pub mod queue;
 pub mod rows;
 pub mod stage;
 

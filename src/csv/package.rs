@@ -108,7 +108,7 @@ impl Package {
 
     fn read_header(&mut self, stem: &str) -> Result<Vec<String>, RowFault> {
         let mut rows = self.archive.rows(stem)?;
-        let Some(row) = rows.next()? else { return Ok(Vec::new()) };
+        let Some(row) = rows.read()? else { return Ok(Vec::new()) };
         let names = row.texts().ok_or(RowFault { line: 1, code: Code::BadCharacter, last: true })?;
         Ok(names.into_iter().map(str::to_owned).collect())
     }
@@ -116,7 +116,7 @@ impl Package {
     /// The rows after the header.
     pub fn rows(&mut self, file: usize) -> Result<Rows<impl Read>, RowFault> {
         let mut rows = self.archive.rows(self.files[file].kind.entity().collection)?;
-        rows.next()?;
+        rows.read()?;
         Ok(rows)
     }
 

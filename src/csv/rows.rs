@@ -38,7 +38,7 @@ pub struct RowFault {
 }
 
 impl<'a> Row<'a> {
-    pub fn len(&self) -> usize {
+    pub fn width(&self) -> usize {
         self.ends.len()
     }
 
@@ -48,7 +48,7 @@ impl<'a> Row<'a> {
     }
 
     pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
-        (0..self.len()).filter_map(move |field| self.get(field))
+        (0..self.width()).filter_map(move |field| self.get(field))
     }
 
     /// All fields as text, or none when one is not UTF-8.
@@ -70,7 +70,7 @@ impl<R: Read> Rows<R> {
     }
 
     /// The next row; `None` at the end. After a fault that is not the last one the row that follows can be read.
-    pub fn next(&mut self) -> Result<Option<Row<'_>>, RowFault> {
+    pub fn read(&mut self) -> Result<Option<Row<'_>>, RowFault> {
         let mut line = self.parser.line();
         let mut begun = false;
         let (mut filled, mut fields) = (0, 0);
@@ -199,7 +199,7 @@ mod tests {
         let mut rows = Rows::new(text);
         let mut all = Vec::new();
         loop {
-            match rows.next() {
+            match rows.read() {
                 Ok(None) => return all,
                 Ok(Some(row)) => {
                     all.push(Ok((row.line, row.texts().unwrap().into_iter().map(str::to_owned).collect())))

@@ -20,8 +20,11 @@ use uuid::Uuid;
 
 use super::error::HubError;
 use super::{Hub, Importer, POSITION};
+use crate::command::CommandError;
 use crate::csv::import::{Import, Progress, Upload};
 use crate::csv::job::{self, Job};
+use crate::csv::queue::Place;
+use crate::log::Tenant;
 use crate::roster::Code;
 
 /// RFC 7240: `Prefer: wait=30` asks to hold the answer until the import has ended.
@@ -60,29 +63,39 @@ async fn create(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, HubError> {
-    let permit = hub.imports.clone().try_acquire_owned().map_err(|_| HubError::busy())?;
+    if hub.imports.is_full() {
+        return Err(HubError::busy()); // before the upload is sent in vain
+    }
     let folder = hub.config.data_dir().join("uploads");
     tokio::fs::create_dir_all(&folder).await?;
     // It has no name: however this program ends, nothing of it is left, and nobody else can open it.
     let file = tempfile::tempfile_in(&folder)?;
     let file_name = receive(request, &file, hub.config.max_upload_bytes).await?;
     let upload = Upload { file, file_name, client: client.name, max_unpacked_bytes: hub.config.max_unpacked_bytes };
-    let import = Import::accept(&hub.log, &client.tenant, upload).await?;
-    let id = import.id();
-    hub.running.enter(id, import.progress());
-    let running = hub.running.clone();
-    tokio::spawn(async move {
-        if let Err(error) = import.run().await {
-            tracing::error!(%error, job = %id, "an import ended without an outcome");
-        }
-        running.leave(id);
-        drop(permit);
-    });
+    let place = hub.imports.place().ok_or_else(HubError::busy)?;
+    // In a task of its own, which goes on when the client goes away: a job that is entered is run.
+    let id = tokio::spawn(enter(hub.clone(), client.tenant.clone(), upload, place))
+        .await
+        .map_err(|_| HubError::internal())??;
     wait(&hub, id, &headers).await;
     let job = job::find(&hub.log, &client.tenant, id).await?.ok_or_else(|| HubError::not_found("import"))?;
     let status = if job.finished_at.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = format!("{}/rosterhub/v1/imports/{id}", hub.public_url(&headers));
     Ok((status, [(header::LOCATION, location)], answer(&job)).into_response())
+}
+
+/// Enters a job and leaves it to a task that runs it; gives its id.
+async fn enter(hub: Hub, tenant: Tenant, upload: Upload, place: Place) -> Result<Uuid, CommandError> {
+    let import = Import::accept(&hub.log, &tenant, upload, place).await?;
+    let id = import.id();
+    hub.running.enter(id, import.progress());
+    tokio::spawn(async move {
+        if let Err(error) = import.run().await {
+            tracing::error!(%error, job = %id, "an import ended without an outcome");
+        }
+        hub.running.leave(id);
+    });
+    Ok(id)
 }
 
 /// Writes the upload to the file; gives its name.
@@ -92,7 +105,7 @@ async fn receive(request: Request, file: &File, limit: u64) -> Result<String, Hu
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|t| t.to_str().ok())
-        .is_some_and(|t| t.starts_with("multipart/form-data"));
+        .is_some_and(|t| t.to_ascii_lowercase().starts_with("multipart/form-data"));
     let name = if is_form {
         let mut form = Multipart::from_request(request, &()).await.map_err(|e| HubError::bad_request(e.body_text()))?;
         let mut part = loop {

@@ -12,11 +12,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::{Client, Tokens};
 use crate::config::Config;
+use crate::csv::queue::Queue;
 use crate::log::Log;
 use error::{HubError, ImsxError};
 
@@ -32,7 +32,7 @@ pub struct Hub {
     pub log: Log,
     pub config: Arc<Config>,
     tokens: Tokens,
-    imports: Arc<Semaphore>,
+    imports: Arc<Queue>,
     running: Arc<imports::Running>,
 }
 
@@ -40,7 +40,7 @@ impl Hub {
     pub fn new(log: Log, config: Config) -> Self {
         Self {
             tokens: Tokens::new(log.db().clone()),
-            imports: Arc::new(Semaphore::new(config.max_imports)),
+            imports: Queue::new(config.max_imports, config.max_queued_imports),
             running: Arc::default(),
             config: Arc::new(config),
             log,

@@ -164,6 +164,16 @@ impl Server {
         Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
     }
 
+    /// Tells the server to stop.
+    pub fn interrupt(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits for the server to end of itself.
+    pub fn wait(&mut self) {
+        assert!(self.child.wait().unwrap().success());
+    }
+
     /// Kill -9.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
