@@ -315,3 +315,41 @@ async fn an_active_user_keeps_a_role() {
     assert_eq!(codes(&server, back).await, ["users.csv:2:sourcedId:user_without_role"]);
     assert_verified(&server.url);
 }
+
+/// Whatever is wrong with a request for imports, the answer has the hub's form.
+#[tokio::test]
+async fn bad_requests_are_answered_in_the_hub_s_form() {
+    let server = Server::start().await;
+    let url = format!("{}/rosterhub/v1/imports", server.base);
+    let post = |kind: &str, body: &str| {
+        server.http.post(&url).bearer_auth(&server.token).header("content-type", kind).body(body.to_owned())
+    };
+    let get = |path: &str| server.http.get(format!("{url}{path}")).bearer_auth(&server.token);
+    let form = "multipart/form-data; boundary=b";
+    for (request, status, code) in [
+        (get("/x"), 400, "bad_request"),
+        (get("/x/errors"), 400, "bad_request"),
+        (get("/%ff"), 400, "bad_request"),
+        (get("/"), 404, "not_found"),
+        (get("/00000000-0000-7000-8000-000000000000/nothing"), 404, "not_found"),
+        (get("?limit=many"), 400, "bad_request"),
+        (get("?offset=-1"), 400, "bad_request"),
+        (get("?limit=99999999999999999999"), 400, "bad_request"),
+        (server.http.delete(&url).bearer_auth(&server.token), 405, "wrong_verb"),
+        (server.http.get(&url), 401, "unauthorised"),
+        (post("multipart/form-data", ""), 400, "bad_request"),
+        (post("Multipart/Form-Data", ""), 400, "bad_request"),
+        (post(form, ""), 400, "bad_request"),
+        (post(form, "--b\r\n\r\nno file\r\n--b--\r\n"), 400, "bad_request"),
+        (post(form, "--b\r\ncontent-disposition: form-data; name=f; filename=f\r\n\r\ncut"), 400, "bad_request"),
+    ] {
+        let response = request.send().await.unwrap();
+        let path = response.url().to_string();
+        assert_eq!(response.status(), status, "{path}");
+        let body: Value = response.json().await.unwrap_or_else(|e| panic!("{path}: {e}"));
+        assert_eq!(body["error"]["code"], code, "{path}: {body}");
+        assert!(body["error"]["message"].as_str().is_some_and(|m| !m.is_empty()), "{path}: {body}");
+    }
+    let jobs: Value = get("").send().await.unwrap().json().await.unwrap();
+    assert_eq!(jobs, json!({ "imports": [] }));
+}

@@ -187,3 +187,19 @@ async fn a_zip_of_too_many_entries_is_not_looked_at() {
     claim.extend([&end[..8], &[0xff; 12], &[0; 2]].concat());
     assert_eq!(codes(&server, claim).await, [":0::too_many_files"]);
 }
+
+#[tokio::test]
+async fn an_upload_has_a_largest_size() {
+    let server = server_with(&[("ROSTERHUB_MAX_UPLOAD_BYTES", "1000")]).await;
+    let part = reqwest::multipart::Part::bytes(vec![0; 1001]).file_name("a.zip");
+    let url = format!("{}/rosterhub/v1/imports", server.base);
+    for request in [
+        server.http.post(&url).body(vec![0; 1001]),
+        server.http.post(&url).multipart(reqwest::multipart::Form::new().part("file", part)),
+    ] {
+        let response = request.bearer_auth(&server.token).send().await.unwrap();
+        assert_eq!(response.status(), 413);
+        assert_eq!(response.json::<serde_json::Value>().await.unwrap()["error"]["code"], "too_large");
+    }
+    assert_eq!(codes(&server, vec![0; 1000]).await, [":0::not_a_zip"]);
+}

@@ -5,20 +5,20 @@ use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::multipart::Field;
-use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Path, Query, Request, State};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures::StreamExt;
+use futures::{Stream, TryStreamExt};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::error::HubError;
+use super::extract::{HubPath, HubQuery};
 use super::{Hub, Importer, POSITION};
 use crate::command::CommandError;
 use crate::csv::import::{Import, Progress, Upload};
@@ -107,41 +107,35 @@ async fn receive(request: Request, file: &File, limit: u64) -> Result<String, Hu
         .and_then(|t| t.to_str().ok())
         .is_some_and(|t| t.to_ascii_lowercase().starts_with("multipart/form-data"));
     let name = if is_form {
-        let mut form = Multipart::from_request(request, &()).await.map_err(|e| HubError::bad_request(e.body_text()))?;
+        let mut form = Multipart::from_request(request, &()).await?;
         let mut part = loop {
-            match form.next_field().await.map_err(|e| HubError::bad_request(e.body_text()))? {
+            match form.next_field().await? {
                 Some(part) if part.file_name().is_some() => break part,
                 Some(_) => {}
                 None => return Err(HubError::bad_request("The form holds no file.")),
             }
         };
-        receive_part(&mut part, &mut out, limit).await?;
+        keep(&mut part, &mut out, limit).await?;
         part.file_name().unwrap_or_default().to_owned()
     } else {
-        receive_body(request.into_body(), &mut out, limit).await?;
+        let body = request.into_body().into_data_stream();
+        keep(body.map_err(|_| HubError::bad_request("The upload broke off.")), &mut out, limit).await?;
         String::new()
     };
     out.flush().await?;
     Ok(name.chars().filter(|c| !c.is_control()).take(200).collect())
 }
 
-async fn receive_body(body: Body, out: &mut tokio::fs::File, limit: u64) -> Result<(), HubError> {
-    let mut chunks = body.into_data_stream();
+async fn keep<E>(
+    mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    out: &mut tokio::fs::File,
+    limit: u64,
+) -> Result<(), HubError>
+where
+    HubError: From<E>,
+{
     let mut size = 0;
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| HubError::bad_request("The upload broke off."))?;
-        size += chunk.len() as u64;
-        if size > limit {
-            return Err(HubError::too_large(limit));
-        }
-        out.write_all(&chunk).await?;
-    }
-    Ok(())
-}
-
-async fn receive_part(part: &mut Field<'_>, out: &mut tokio::fs::File, limit: u64) -> Result<(), HubError> {
-    let mut size = 0;
-    while let Some(chunk) = part.chunk().await.map_err(|e| HubError::bad_request(e.body_text()))? {
+    while let Some(chunk) = chunks.try_next().await? {
         size += chunk.len() as u64;
         if size > limit {
             return Err(HubError::too_large(limit));
@@ -169,7 +163,7 @@ async fn wait(hub: &Hub, id: Uuid, headers: &HeaderMap) {
 async fn list(
     Importer(client): Importer,
     State(hub): State<Hub>,
-    Query(query): Query<HashMap<String, String>>,
+    HubQuery(query): HubQuery<HashMap<String, String>>,
 ) -> Result<Response, HubError> {
     let limit = number(&query, "limit", 100)?.clamp(1, 1_000);
     let offset = number(&query, "offset", 0)?;
@@ -182,7 +176,7 @@ async fn single(
     Importer(client): Importer,
     State(hub): State<Hub>,
     headers: HeaderMap,
-    Path(id): Path<Uuid>,
+    HubPath(id): HubPath<Uuid>,
 ) -> Result<Response, HubError> {
     if job::find(&hub.log, &client.tenant, id).await?.is_none() {
         return Err(HubError::not_found("import"));
@@ -196,8 +190,8 @@ async fn single(
 async fn errors(
     Importer(client): Importer,
     State(hub): State<Hub>,
-    Path(id): Path<Uuid>,
-    Query(query): Query<HashMap<String, String>>,
+    HubPath(id): HubPath<Uuid>,
+    HubQuery(query): HubQuery<HashMap<String, String>>,
 ) -> Result<Response, HubError> {
     let after = number(&query, "after", 0)?;
     let limit = number(&query, "limit", 1_000)?.clamp(1, 10_000);

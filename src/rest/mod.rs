@@ -1,6 +1,7 @@
 //! The REST gateway: OneRoster's Rostering service, and the hub's own paths under `/rosterhub/v1`.
 
 pub mod error;
+pub mod extract;
 pub mod imports;
 pub mod oneroster;
 
