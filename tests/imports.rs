@@ -8,7 +8,7 @@ use rosterhub::roster::EntityType;
 use rosterhub::sample::{Dialect, FaultKind, SampleOptions, write_broken};
 use serde_json::{Value, json};
 
-use crate::support::{Server, assert_verified, bulk, city, delta, run, set, zip};
+use crate::support::{Server, assert_verified, bulk, city, delta, open, run, set, tenant, until, zip};
 
 fn total(job: &Value, what: &str) -> i64 {
     job["changes"].as_object().unwrap().values().map(|c| c[what].as_i64().unwrap()).sum()
@@ -352,4 +352,32 @@ async fn bad_requests_are_answered_in_the_hub_s_form() {
     }
     let jobs: Value = get("").send().await.unwrap().json().await.unwrap();
     assert_eq!(jobs, json!({ "imports": [] }));
+}
+
+#[tokio::test]
+async fn staged_rows_are_hidden_from_other_tenants() {
+    let server = Server::start().await;
+    let log = open(&server.url).await;
+    assert!(log.create_tenant(&tenant("aoba"), "").await.unwrap());
+    // Held up as it begins to apply, with everything staged.
+    let lock = log.begin(&tenant("midori")).await.unwrap();
+    let upload = server.http.post(format!("{}/rosterhub/v1/imports", server.base)).bearer_auth(&server.token);
+    let job: Value = upload.body(bulk(&city())).send().await.unwrap().json().await.unwrap();
+    let url = format!("{}/rosterhub/v1/imports/{}", server.base, job["id"].as_str().unwrap());
+    let state = async || server.get(&url).await.json::<Value>().await.unwrap()["state"].clone();
+    until("it begins to apply", async || state().await == "applying").await;
+    let id = job["id"].as_str().unwrap().replace('-', "");
+    for table in ["rows", "refs", "plan"] {
+        let mut counts = Vec::new();
+        for name in ["midori", "aoba"] {
+            let mut conn = log.db().acquire(&tenant(name)).await.unwrap();
+            let count = format!("select count(*) > 0 from staging.{table}_{id}");
+            counts.push(sqlx::query_scalar::<_, bool>(&count).fetch_one(&mut *conn).await.unwrap());
+        }
+        let count = format!("select count(*) > 0 from staging.{table}_{id}");
+        counts.push(sqlx::query_scalar(&count).fetch_one(log.db().pool()).await.unwrap());
+        assert_eq!(counts, [true, false, false], "{table}");
+    }
+    drop(lock);
+    until("it is applied", async || state().await == "completed").await;
 }

@@ -17,6 +17,7 @@ const ERRORS_AT_ONCE: usize = 1_000;
 /// The job's tables: `rows` (one per CSV row), `refs` (what the rows name), `plan` (what is to be done).
 #[derive(Clone)]
 pub struct Staging {
+    job: Uuid,
     pub rows: String,
     pub refs: String,
     pub plan: String,
@@ -26,6 +27,7 @@ impl Staging {
     pub fn of(job: Uuid) -> Self {
         let id = job.simple();
         Self {
+            job,
             rows: format!("staging.rows_{id}"),
             refs: format!("staging.refs_{id}"),
             plan: format!("staging.plan_{id}"),
@@ -33,7 +35,7 @@ impl Staging {
     }
 
     pub async fn create(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { rows, refs, plan } = self;
+        let Self { rows, refs, plan, .. } = self;
         for statement in [
             format!(
                 "create unlogged table {rows} (entity smallint not null, line bigint not null,
@@ -52,21 +54,30 @@ impl Staging {
         Ok(())
     }
 
-    /// After all rows are in: what the checks and the plan look things up by.
+    /// After all rows are in: what the checks and the plan look things up by, and row-level security, under which COPY
+    /// does not work. The policy knows the tenant from the job.
     pub async fn index(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { rows, refs, .. } = self;
-        for statement in [
+        let Self { job, rows, refs, plan } = self;
+        let mut statements = vec![
             format!("create index on {rows} (entity, sourced_id)"),
             format!("analyze {rows}"),
             format!("analyze {refs}"),
-        ] {
+        ];
+        for table in [rows, refs, plan] {
+            statements.push(format!("alter table {table} enable row level security, force row level security"));
+            statements.push(format!(
+                "create policy tenant on {table} using (
+                   (select j.tenant = current_tenant() from import_jobs j where j.id = '{job}' and j.finished_at is null))"
+            ));
+        }
+        for statement in statements {
             sqlx::query(&statement).execute(&mut *conn).await?;
         }
         Ok(())
     }
 
     pub async fn drop(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { rows, refs, plan } = self;
+        let Self { rows, refs, plan, .. } = self;
         sqlx::query(&format!("drop table if exists {rows}, {refs}, {plan}")).execute(conn).await.map(drop)
     }
 }
