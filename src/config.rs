@@ -19,7 +19,7 @@ pub struct Config {
     #[config(env = "ROSTERHUB_DATABASE_CONNECTIONS", default = 20)]
     pub database_connections: u32,
 
-    /// Folder for the private Postgres and for uploads in progress. Default: `/var/lib/rosterhub` as root, else
+    /// Folder for the private Postgres and for uploads in progress, which have no names there. Default: `/var/lib/rosterhub` as root, else
     /// `$XDG_DATA_HOME/rosterhub` or `~/.local/share/rosterhub`.
     #[config(env = "ROSTERHUB_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
@@ -62,9 +62,17 @@ pub struct Config {
     #[config(env = "ROSTERHUB_MAX_BATCH_BYTES", default = 16_777_216u64)]
     pub max_batch_bytes: u64,
 
-    /// Imports running at a time; more are refused with 503 until one ends.
+    /// Most bytes that the files of a set may have, unpacked; a set with more has an error.
+    #[config(env = "ROSTERHUB_MAX_UNPACKED_BYTES", default = 8_589_934_592u64)]
+    pub max_unpacked_bytes: u64,
+
+    /// Imports running at a time, each of another tenant; more wait for their turn.
     #[config(env = "ROSTERHUB_MAX_IMPORTS", default = 4)]
     pub max_imports: usize,
+
+    /// Imports that may wait; more are refused with 503.
+    #[config(env = "ROSTERHUB_MAX_QUEUED_IMPORTS", default = 16)]
+    pub max_queued_imports: usize,
 
     /// Largest `limit` of a list; larger ones are clamped.
     #[config(env = "ROSTERHUB_MAX_PAGE", default = 10000)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Server, assert_verified, bulk, city, open, rosterhub, run, tenant};
+use crate::support::{Server, assert_verified, bulk, city, database, open, rosterhub, run, tenant};
 
 #[tokio::test]
 async fn an_import_killed_at_any_moment_leaves_nothing_or_all_of_it() {
@@ -94,4 +94,42 @@ async fn a_server_killed_during_an_upload_starts_again_with_nothing_of_it() {
         .count();
     assert_eq!(json!(active), first["rows"]["users"]);
     assert_eq!(run(&server.url, &["verify"]).0, 0);
+}
+
+/// An upload holds passwords and all else that the roster does not keep.
+#[tokio::test]
+async fn nothing_of_an_upload_is_left_by_a_server_that_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("ROSTERHUB_DATA_DIR", folder.path().to_str().unwrap())];
+    let url = database().await;
+    assert_eq!(run(&url, &["tenant", "create", "midori"]).0, 0);
+    let left = || std::fs::read_dir(folder.path().join("uploads")).unwrap().count();
+    // In the middle of an upload: far more has been taken than the way there can hold.
+    let mut server = Server::with(&url, &settings);
+    let (sent, mut taken) = tokio::sync::mpsc::channel(1);
+    let parts = futures::stream::unfold((0, sent), |(n, sent)| async move {
+        if n == 64 {
+            sent.send(()).await.ok()?;
+            return std::future::pending().await;
+        }
+        Some((Ok::<_, std::io::Error>(vec![b'x'; 1 << 20]), (n + 1, sent)))
+    });
+    let upload = server.http.post(format!("{}/rosterhub/v1/imports", server.base)).bearer_auth(&server.token);
+    let upload = tokio::spawn(upload.body(reqwest::Body::wrap_stream(parts)).send());
+    taken.recv().await.unwrap();
+    server.kill();
+    upload.await.unwrap().unwrap_err();
+    assert_eq!(left(), 0);
+    // In the middle of an import, which waits for the tenant's lock.
+    let log = open(&url).await;
+    let lock = log.begin(&tenant("midori")).await.unwrap();
+    let mut server = Server::with(&url, &settings);
+    let upload = server.http.post(format!("{}/rosterhub/v1/imports", server.base)).bearer_auth(&server.token);
+    assert_eq!(upload.body(bulk(&city())).send().await.unwrap().status(), 202);
+    server.kill();
+    drop(lock);
+    let server = Server::with(&url, &settings);
+    assert_eq!(left(), 0);
+    assert_eq!(server.import(bulk(&city())).await["state"], "completed");
+    assert_eq!(left(), 0);
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 
+use rosterhub::csv::edition::columns;
+use rosterhub::roster::EntityType;
 use rosterhub::sample::{Dialect, FaultKind, SampleOptions, write_broken};
 use serde_json::{Value, json};
 
-use crate::support::{Server, assert_verified, bulk, city, delta, run, set, zip};
+use crate::support::{Server, assert_verified, bulk, city, delta, open, run, set, tenant, until, zip};
 
 fn total(job: &Value, what: &str) -> i64 {
     job["changes"].as_object().unwrap().values().map(|c| c[what].as_i64().unwrap()).sum()
@@ -131,10 +133,12 @@ async fn loud_faults_are_named() {
     }
 }
 
-const SESSIONS: &str = "sourcedId,status,dateLastModified,title,type,startDate,endDate,parentSourcedId,schoolYear\r\n";
-const ORGS: &str = "sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId\r\n";
+pub const SESSIONS: &str =
+    "sourcedId,status,dateLastModified,title,type,startDate,endDate,parentSourcedId,schoolYear\r\n";
+pub const ORGS: &str = "sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId\r\n";
 
-async fn codes(server: &Server, zip: Vec<u8>) -> Vec<String> {
+/// Hands in a set that has errors; gives them as file:line:column:code.
+pub async fn codes(server: &Server, zip: Vec<u8>) -> Vec<String> {
     let job = server.import(zip).await;
     assert_eq!(job["state"], "failed", "{job}");
     let errors = server.errors(&job).await;
@@ -265,4 +269,114 @@ async fn the_command_line_tells_what_became_of_a_file() {
     assert!(text.contains("not_a_zip"));
     assert_eq!(run(&server.url, &["import", path, "--tenant", "nowhere"]).0, 1);
     assert_eq!(run(&server.url, &["import", "/no/such/file", "--tenant", "midori"]).0, 1);
+}
+
+#[tokio::test]
+async fn an_active_user_keeps_a_role() {
+    let server = Server::start().await;
+    let header = |kind| columns(kind).into_iter().filter(|c| c.1).map(|c| c.0).collect::<Vec<_>>().join(",") + "\r\n";
+    let stamp = |status: &str| if status.is_empty() { ",," } else { ",2026-04-01T00:00:00.000Z," };
+    let users = |rows: &[(&str, &str)]| {
+        rows.iter().fold(header(EntityType::User), |text, (id, status)| {
+            format!("{text}{id},{status}{}true,{id},,n,n{}\r\n", stamp(status), ",".repeat(14))
+        })
+    };
+    let roles = |rows: &[(&str, &str, &str, &str)]| {
+        rows.iter().fold(header(EntityType::Role), |text, (id, status, user, org)| {
+            format!("{text}{id},{status}{}{user},primary,teacher,,,{org},\r\n", stamp(status))
+        })
+    };
+    let orgs = format!("{ORGS}o1,,,n,school,,\r\no2,,,n,school,,\r\n");
+    let staff = users(&[("u1", ""), ("u2", "")]);
+    let all = [("r1", "", "u1", "o1"), ("r2", "", "u1", "o2"), ("r3", "", "u2", "o1")];
+    let whole = set(&[("orgs", "bulk", &orgs), ("users", "bulk", &staff), ("roles", "bulk", &roles(&all))]);
+    assert_eq!(server.import(whole).await["state"], "completed");
+
+    // roles.csv alone, as a delta.
+    let gone = |id, user, org| (id, "tobedeleted", user, org);
+    let both = set(&[("roles", "delta", &roles(&[gone("r1", "u1", "o1"), gone("r2", "u1", "o2")]))]);
+    assert_eq!(codes(&server, both).await, ["roles.csv:3:userSourcedId:user_without_role"]);
+    let given = set(&[("roles", "delta", &roles(&[("r3", "active", "u1", "o1"), gone("r1", "u1", "o1")]))]);
+    assert_eq!(codes(&server, given).await, ["roles.csv:2:userSourcedId:user_without_role"]);
+    let one = set(&[("roles", "delta", &roles(&[gone("r2", "u1", "o2")]))]);
+    assert_eq!(server.import(one).await["state"], "completed");
+    // As a bulk file: no line names what is absent.
+    let without = set(&[("roles", "bulk", &roles(&all[..1]))]);
+    assert_eq!(codes(&server, without.clone()).await, ["roles.csv:0:userSourcedId:user_without_role"]);
+    let job = server.import(without.clone()).await;
+    assert_eq!(server.errors(&job).await[0]["value"], "u2");
+    // A user that goes as well needs none, nor does one that has gone.
+    let leaver = users(&[("u2", "tobedeleted")]);
+    let both = set(&[("users", "delta", &leaver), ("roles", "delta", &roles(&[gone("r3", "u2", "o1")]))]);
+    assert_eq!(server.import(both).await["state"], "completed");
+    assert_eq!(server.import(without).await["state"], "completed");
+    // One that is in the set is named there.
+    let back = set(&[("users", "delta", &users(&[("u2", "active")]))]);
+    assert_eq!(codes(&server, back).await, ["users.csv:2:sourcedId:user_without_role"]);
+    assert_verified(&server.url);
+}
+
+/// Whatever is wrong with a request for imports, the answer has the hub's form.
+#[tokio::test]
+async fn bad_requests_are_answered_in_the_hub_s_form() {
+    let server = Server::start().await;
+    let url = format!("{}/rosterhub/v1/imports", server.base);
+    let post = |kind: &str, body: &str| {
+        server.http.post(&url).bearer_auth(&server.token).header("content-type", kind).body(body.to_owned())
+    };
+    let get = |path: &str| server.http.get(format!("{url}{path}")).bearer_auth(&server.token);
+    let form = "multipart/form-data; boundary=b";
+    for (request, status, code) in [
+        (get("/x"), 400, "bad_request"),
+        (get("/x/errors"), 400, "bad_request"),
+        (get("/%ff"), 400, "bad_request"),
+        (get("/00000000-0000-7000-8000-000000000000/nothing"), 404, "not_found"),
+        (get("?limit=many"), 400, "bad_request"),
+        (get("?offset=-1"), 400, "bad_request"),
+        (get("?limit=99999999999999999999"), 400, "bad_request"),
+        (server.http.delete(&url).bearer_auth(&server.token), 405, "wrong_verb"),
+        (server.http.get(&url), 401, "unauthorised"),
+        (post("multipart/form-data", ""), 400, "bad_request"),
+        (post("Multipart/Form-Data", ""), 400, "bad_request"),
+        (post(form, ""), 400, "bad_request"),
+        (post(form, "--b\r\n\r\nno file\r\n--b--\r\n"), 400, "bad_request"),
+        (post(form, "--b\r\ncontent-disposition: form-data; name=f; filename=f\r\n\r\ncut"), 400, "bad_request"),
+    ] {
+        let response = request.send().await.unwrap();
+        let path = response.url().to_string();
+        assert_eq!(response.status(), status, "{path}");
+        let body: Value = response.json().await.unwrap_or_else(|e| panic!("{path}: {e}"));
+        assert_eq!(body["error"]["code"], code, "{path}: {body}");
+        assert!(body["error"]["message"].as_str().is_some_and(|m| !m.is_empty()), "{path}: {body}");
+    }
+    let jobs: Value = get("").send().await.unwrap().json().await.unwrap();
+    assert_eq!(jobs, json!({ "imports": [] }));
+}
+
+#[tokio::test]
+async fn staged_rows_are_hidden_from_other_tenants() {
+    let server = Server::start().await;
+    let log = open(&server.url).await;
+    assert!(log.create_tenant(&tenant("aoba"), "").await.unwrap());
+    // Held up as it begins to apply, with everything staged.
+    let lock = log.begin(&tenant("midori")).await.unwrap();
+    let upload = server.http.post(format!("{}/rosterhub/v1/imports", server.base)).bearer_auth(&server.token);
+    let job: Value = upload.body(bulk(&city())).send().await.unwrap().json().await.unwrap();
+    let url = format!("{}/rosterhub/v1/imports/{}", server.base, job["id"].as_str().unwrap());
+    let state = async || server.get(&url).await.json::<Value>().await.unwrap()["state"].clone();
+    until("it begins to apply", async || state().await == "applying").await;
+    let id = job["id"].as_str().unwrap().replace('-', "");
+    for table in ["rows", "refs", "plan"] {
+        let mut counts = Vec::new();
+        for name in ["midori", "aoba"] {
+            let mut conn = log.db().acquire(&tenant(name)).await.unwrap();
+            let count = format!("select count(*) > 0 from staging.{table}_{id}");
+            counts.push(sqlx::query_scalar::<_, bool>(&count).fetch_one(&mut *conn).await.unwrap());
+        }
+        let count = format!("select count(*) > 0 from staging.{table}_{id}");
+        counts.push(sqlx::query_scalar(&count).fetch_one(log.db().pool()).await.unwrap());
+        assert_eq!(counts, [true, false, false], "{table}");
+    }
+    drop(lock);
+    until("it is applied", async || state().await == "completed").await;
 }

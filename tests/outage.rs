@@ -3,7 +3,38 @@
 use serde_json::Value;
 use sqlx::{Connection, Executor};
 
-use crate::support::{Server, bulk, city, own_postgres, run, until};
+use crate::support::{Server, bulk, city, open, own_postgres, run, tenant, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imports_that_run_fail_and_those_that_wait_go_on_when_the_database_is_back() {
+    let mut postgres = own_postgres("outage-imports");
+    let mut admin = sqlx::PgConnection::connect(&postgres.admin_url("postgres")).await.unwrap();
+    admin.execute("create database hub owner rosterhub").await.unwrap();
+    admin.close().await.unwrap();
+    let url = postgres.url("hub");
+    assert_eq!(run(&url, &["tenant", "create", "midori"]).0, 0);
+    let server = Server::on(&url);
+    let log = open(&url).await;
+    let lock = log.begin(&tenant("midori")).await.unwrap();
+    let imports = format!("{}/rosterhub/v1/imports", server.base);
+    let mut jobs = Vec::new();
+    for _ in 0..2 {
+        let response = server.http.post(&imports).bearer_auth(&server.token).body(bulk(&city())).send().await.unwrap();
+        let job: Value = response.json().await.unwrap();
+        jobs.push(format!("{imports}/{}", job["id"].as_str().unwrap()));
+    }
+    let job = async |n: usize| server.get(&jobs[n]).await.json::<Value>().await.unwrap();
+    until("one runs", async || job(0).await["state"] == "applying").await;
+    tokio::task::block_in_place(|| postgres.kill()).unwrap();
+    drop(lock);
+    tokio::task::block_in_place(|| postgres.restart()).unwrap();
+    until("both end", async || !job(0).await["finishedAt"].is_null() && !job(1).await["finishedAt"].is_null()).await;
+    let (first, second) = (job(0).await, job(1).await);
+    assert!(first["failure"].as_str().unwrap().starts_with("the database is away"), "{first}");
+    assert_eq!(second["state"], "completed", "{second}");
+    drop(server);
+    tokio::task::block_in_place(|| postgres.stop()).unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_answer_503_while_the_database_is_away_and_then_go_on() {

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::{Failure, Output, Session};
-use crate::csv::job::{self, Import, Job, Upload};
+use crate::csv::import::{Import, Upload};
+use crate::csv::job::{self, Job};
+use crate::csv::queue::Queue;
 use crate::log::Tenant;
 use crate::roster::Code;
 
@@ -55,9 +57,11 @@ impl ImportFile {
 /// Imports a file with a progress bar.
 pub async fn import(session: &Session, output: Output, tenant: &Tenant, path: PathBuf) -> Result<Job, Failure> {
     let file_name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    std::fs::File::open(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    let upload = Upload { path, file_name, client: "cli".to_owned() };
-    let import = Import::accept(&session.log, tenant, upload).await?;
+    let file = std::fs::File::open(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    let upload =
+        Upload { file, file_name, client: "cli".to_owned(), max_unpacked_bytes: session.config.max_unpacked_bytes };
+    let place = Queue::new(1, 0).place().ok_or("the queue is full")?;
+    let import = Import::accept(&session.log, tenant, upload, place).await?;
     let mut progress = import.progress();
     let bar = output.progress("queued");
     let shown = bar.clone();

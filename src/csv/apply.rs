@@ -14,8 +14,10 @@ use crate::log::append::AppendTransaction;
 use crate::log::{NewEvent, Tenant};
 use crate::roster::{EntityType, Record, with_record};
 
-/// Events in one statement. More brings nothing (measured); the memory of two batches is held.
+/// Events in one statement, and bytes of their payloads. More brings nothing (measured); the memory of a few batches is
+/// held.
 const BATCH: usize = 2_000;
+const BATCH_BYTES: usize = 2 << 20;
 
 /// Groups of entities in the order in which they are recorded. Within the last but one, a user comes together
 /// with its roles and profiles, so that it is made once.
@@ -103,12 +105,15 @@ async fn decide_group(
                      and e.aggregate_id = $1 || '/' || p.sourced_id and e.sequence = p.sequence limit 1) e on true"
     );
     let mut planned = sqlx::query_as::<_, PlannedRow>(&sql).bind(tenant.as_str()).fetch(source);
-    let mut batch = Vec::with_capacity(BATCH);
+    let (mut batch, mut bytes) = (Vec::with_capacity(BATCH), 0);
     let job = job.to_string();
     while let Some(row) = planned.try_next().await.map_err(unavailable)? {
         let kind = EntityType::ALL[row.entity as usize];
-        batch.extend(with_record!(kind, R => decide::<R>(row, &job, client))?);
-        if batch.len() >= BATCH {
+        let event = with_record!(kind, R => decide::<R>(row, &job, client))?;
+        bytes += event.as_ref().map_or(0, |e| e.payload.len());
+        batch.extend(event);
+        if batch.len() >= BATCH || bytes >= BATCH_BYTES {
+            bytes = 0;
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             if batches.send(full).await.is_err() {
                 return Ok(()); // appending failed and tells why

@@ -2,59 +2,92 @@
 
 use sqlx::PgConnection;
 
-use super::ImportError;
-use super::package::Mode;
+use super::job::JobRecord;
+use super::manifest::Mode;
 use super::stage::{Staging, number, slots};
-use crate::log::Tenant;
 use crate::roster::{Code, EntityType, Kind};
 
 /// What the checks look at.
 pub struct Checks<'a> {
     pub staging: &'a Staging,
-    pub tenant: &'a Tenant,
+    pub job: &'a JobRecord,
     /// The files of the set.
     pub modes: &'a [(EntityType, Mode)],
+    /// Files that could not be read, or not to their end. What they would have said is not held against others.
+    pub unread: &'a [EntityType],
+}
+
+/// An error that a check finds: in which column, and what kind.
+#[derive(Clone, Copy)]
+struct Finding {
+    kind: EntityType,
+    column: &'static str,
+    code: Code,
 }
 
 impl Checks<'_> {
-    /// All errors found.
-    pub async fn run(&self, conn: &mut PgConnection) -> Result<Vec<ImportError>, sqlx::Error> {
-        let mut errors = self.duplicates(conn).await?;
+    /// Adds all errors found to the job's, of which there are `errors`; gives the new count. They go from table to
+    /// table, however many they are.
+    pub async fn run(&self, conn: &mut PgConnection, errors: i64) -> Result<i64, sqlx::Error> {
+        let mut errors = self.duplicates(conn, errors).await?;
         for (number, (slot, target, tag)) in slots().into_iter().enumerate() {
-            if self.mode(slot.kind).is_none() {
+            if self.mode(slot.kind).is_none() || self.unread.contains(&target) {
                 continue;
             }
             let number = number as i16;
             let missing = self.missing(target);
-            errors.extend(self.references(conn, number, slot, &missing, Code::DanglingReference).await?);
+            errors = self.references(conn, errors, number, slot, &missing, Code::DanglingReference).await?;
             if let Some(tag) = tag {
                 let wrong = self.wrong_type(target, tag);
-                errors.extend(self.references(conn, number, slot, &wrong, Code::ReferenceType).await?);
+                errors = self.references(conn, errors, number, slot, &wrong, Code::ReferenceType).await?;
             }
         }
-        errors.extend(self.roles(conn).await?);
-        Ok(errors)
+        errors = self.roles(conn, errors).await?;
+        self.users(conn, errors).await
+    }
+
+    /// `found` is SQL for rows of (line, value), with `$1` the tenant.
+    async fn list(
+        &self,
+        conn: &mut PgConnection,
+        errors: i64,
+        Finding { kind, column, code }: Finding,
+        found: &str,
+    ) -> Result<i64, sqlx::Error> {
+        let listed = sqlx::query(&format!(
+            "insert into import_errors (tenant, job, number, file, line, \"column\", code, value)
+             select $1::text, $2, $3 + row_number() over (order by line), $4, line, $5, $6, left(coalesce(value, ''), 100)
+               from ({found}) as found (line, value)"
+        ))
+        .bind(self.job.tenant.as_str())
+        .bind(self.job.id)
+        .bind(errors)
+        .bind(format!("{}.csv", kind.entity().collection))
+        .bind(column)
+        .bind(code.as_str())
+        .execute(conn)
+        .await?;
+        Ok(errors + listed.rows_affected() as i64)
     }
 
     fn mode(&self, kind: EntityType) -> Option<Mode> {
         self.modes.iter().find(|m| m.0 == kind).map(|m| m.1)
     }
 
-    async fn duplicates(&self, conn: &mut PgConnection) -> Result<Vec<ImportError>, sqlx::Error> {
+    async fn duplicates(&self, conn: &mut PgConnection, mut errors: i64) -> Result<i64, sqlx::Error> {
         let rows = &self.staging.rows;
-        let found: Vec<(i16, i64, String)> = sqlx::query_as(&format!(
-            "select r.entity, r.line, r.sourced_id
-               from (select entity, sourced_id, min(line) as first from {rows}
-                      group by entity, sourced_id having count(*) > 1) d
-                    join {rows} r on r.entity = d.entity and r.sourced_id = d.sourced_id and r.line > d.first
-              order by r.entity, r.line"
-        ))
-        .fetch_all(conn)
-        .await?;
-        Ok(found
-            .into_iter()
-            .map(|(entity, line, id)| error(entity_of(entity), line, "sourcedId", Code::DuplicateSourcedId, &id))
-            .collect())
+        for (kind, _) in self.modes {
+            let entity = number(*kind);
+            let finding = Finding { kind: *kind, column: "sourcedId", code: Code::DuplicateSourcedId };
+            let again = format!(
+                "select r.line, r.sourced_id
+                   from (select sourced_id, min(line) as first from {rows} where entity = {entity}
+                          group by sourced_id having count(*) > 1) d
+                        join {rows} r on r.entity = {entity} and r.sourced_id = d.sourced_id and r.line > d.first"
+            );
+            errors = self.list(conn, errors, finding, &again).await?;
+        }
+        Ok(errors)
     }
 
     /// SQL: no record `r.sourced_id` of the target is in the set, nor, unless the set tells all of them, in the roster.
@@ -92,115 +125,138 @@ impl Checks<'_> {
     async fn references(
         &self,
         conn: &mut PgConnection,
+        errors: i64,
         slot_number: i16,
         slot: super::decode::Slot,
         condition: &str,
         code: Code,
-    ) -> Result<Vec<ImportError>, sqlx::Error> {
-        let value = named_by(slot);
-        let found: Vec<(i64, String)> = sqlx::query_as(&format!(
+    ) -> Result<i64, sqlx::Error> {
+        let named = format!(
             "with bad as materialized (
                select distinct r.sourced_id from {refs} r where r.slot = {slot_number} and $1 <> '' and ({condition}))
              select s.line, named.id
                from {rows} s, lateral ({value}) as named(id)
               where s.entity = {entity} and s.record is not null and not s.withdrawn
-                and exists (select from bad) and named.id in (select sourced_id from bad)
-              order by s.line",
+                and exists (select from bad) and named.id in (select sourced_id from bad)",
             refs = self.staging.refs,
             rows = self.staging.rows,
+            value = named_by(slot),
             entity = number(slot.kind),
-        ))
-        .bind(self.tenant.as_str())
-        .fetch_all(conn)
-        .await?;
+        );
         // An id is no personal data by the standard, and without it the error could not be mended.
-        Ok(found.into_iter().map(|(line, id)| error(slot.kind, line, slot.column, code, &id)).collect())
+        self.list(conn, errors, Finding { kind: slot.kind, column: slot.column, code }, &named).await
     }
 
-    /// Rules between a user, its roles and its profiles.
-    async fn roles(&self, conn: &mut PgConnection) -> Result<Vec<ImportError>, sqlx::Error> {
-        let mut errors = Vec::new();
-        let (role, user, profile) =
-            (number(EntityType::Role), number(EntityType::User), number(EntityType::UserProfile));
-        let rows = &self.staging.rows;
-        let live = |table: &str, kind: EntityType, columns: &str| match self.mode(kind) {
+    /// SQL: ` union all` the roster's records that stand as they are, unless the set tells all of them.
+    fn left_alone(&self, kind: EntityType, columns: &str) -> String {
+        match self.mode(kind) {
             Some(Mode::Bulk) => String::new(),
             _ => format!(
                 " union all select {columns} from {table} c where c.tenant = $1 and c.status = 'active'
-                  and not exists (select from {rows} t where t.entity = {} and t.sourced_id = c.sourced_id)",
-                number(kind)
+                  and not exists (select from {rows} t where t.entity = {n} and t.sourced_id = c.sourced_id)",
+                table = kind.entity().table,
+                rows = self.staging.rows,
+                n = number(kind)
             ),
-        };
-        let roles = format!(
+        }
+    }
+
+    /// SQL: the active roles as they will be, with their line when they are in the set.
+    fn roles_after(&self) -> String {
+        format!(
             "roles_after (line, user_id, org_id, role_type, profile_id) as materialized (
                select s.line, s.owner, s.record::json -> 'org' ->> 'sourcedId', s.record::json ->> 'roleType',
                       s.record::json ->> 'userProfile'
                  from {rows} s where s.entity = {role} and s.record is not null and not s.withdrawn{})",
-            live(
-                "roles",
+            self.left_alone(
                 EntityType::Role,
                 "null, user_sourced_id, org_sourced_id, role_type, user_profile_sourced_id"
-            )
-        );
-        if self.mode(EntityType::Role).is_some() {
-            let second = format!(
-                "with {roles} select line, org_id from (
-                   select line, org_id, row_number() over (partition by user_id, org_id order by line nulls first) as nth
-                     from roles_after where role_type = 'primary') p
-                  where nth > 1 and line is not null order by line"
-            );
-            self.collect(conn, &second, EntityType::Role, "roleType", Code::SecondPrimaryRole, &mut errors).await?;
-            let foreign = format!(
-                "with {roles},
-                 owners (profile_id, user_id) as materialized (
-                   select s.sourced_id, s.owner from {rows} s where s.entity = {profile} and s.record is not null{})
-                 select r.line, '***' from roles_after r join owners o on o.profile_id = r.profile_id
-                  where r.line is not null and o.user_id <> r.user_id order by r.line",
-                live("user_profiles", EntityType::UserProfile, "sourced_id, user_sourced_id")
-            );
-            self.collect(conn, &foreign, EntityType::Role, "userProfileSourcedId", Code::ForeignProfile, &mut errors)
-                .await?;
+            ),
+            rows = self.staging.rows,
+            role = number(EntityType::Role),
+        )
+    }
+
+    /// What roles may not be.
+    async fn roles(&self, conn: &mut PgConnection, errors: i64) -> Result<i64, sqlx::Error> {
+        if self.mode(EntityType::Role).is_none() {
+            return Ok(errors);
         }
+        let roles = self.roles_after();
+        let finding = |column, code| Finding { kind: EntityType::Role, column, code };
+        let second = format!(
+            "with {roles} select line, org_id from (
+               select line, org_id, row_number() over (partition by user_id, org_id order by line nulls first) as nth
+                 from roles_after where role_type = 'primary') p
+              where nth > 1 and line is not null"
+        );
+        let errors = self.list(conn, errors, finding("roleType", Code::SecondPrimaryRole), &second).await?;
+        let foreign = format!(
+            "with {roles},
+             owners (profile_id, user_id) as materialized (
+               select s.sourced_id, s.owner from {rows} s where s.entity = {profile} and s.record is not null{})
+             select r.line, '***' from roles_after r join owners o on o.profile_id = r.profile_id
+              where r.line is not null and o.user_id <> r.user_id",
+            self.left_alone(EntityType::UserProfile, "sourced_id, user_sourced_id"),
+            rows = self.staging.rows,
+            profile = number(EntityType::UserProfile),
+        );
+        self.list(conn, errors, finding("userProfileSourcedId", Code::ForeignProfile), &foreign).await
+    }
+
+    /// What roles a user must have.
+    async fn users(&self, conn: &mut PgConnection, mut errors: i64) -> Result<i64, sqlx::Error> {
+        let (role, user, rows) = (number(EntityType::Role), number(EntityType::User), &self.staging.rows);
+        if self.unread.contains(&EntityType::Role) {
+            return Ok(errors);
+        }
+        // A role whose row was rejected is not held against its user.
+        let whole = format!("not exists (select from {rows} x where x.entity = {role} and x.record is null)");
+        let roles = self.roles_after();
         if self.mode(EntityType::User).is_some() {
-            // A role whose row was rejected is not held against its user.
-            let whole = format!("not exists (select from {rows} x where x.entity = {role} and x.record is null)");
+            let finding = |column, code| Finding { kind: EntityType::User, column, code };
             let elsewhere = format!(
                 "with {roles} select s.line, s.record::json -> 'primaryOrg' ->> 'sourcedId' from {rows} s
                   where s.entity = {user} and s.record is not null and not s.withdrawn and {whole}
                     and s.record::json -> 'primaryOrg' ->> 'sourcedId' is not null
                     and not exists (select from roles_after r where r.user_id = s.sourced_id
-                                       and r.org_id = s.record::json -> 'primaryOrg' ->> 'sourcedId')
-                  order by s.line"
+                                       and r.org_id = s.record::json -> 'primaryOrg' ->> 'sourcedId')"
             );
-            let column = "primaryOrgSourcedId";
-            self.collect(conn, &elsewhere, EntityType::User, column, Code::PrimaryOrgWithoutRole, &mut errors).await?;
+            let elsewhere_finding = finding("primaryOrgSourcedId", Code::PrimaryOrgWithoutRole);
+            errors = self.list(conn, errors, elsewhere_finding, &elsewhere).await?;
             let none = format!(
                 "with {roles} select s.line, s.sourced_id from {rows} s
                   where s.entity = {user} and s.record is not null and not s.withdrawn and {whole}
-                    and not exists (select from roles_after r where r.user_id = s.sourced_id)
-                  order by s.line"
+                    and not exists (select from roles_after r where r.user_id = s.sourced_id)"
             );
-            self.collect(conn, &none, EntityType::User, "sourcedId", Code::UserWithoutRole, &mut errors).await?;
+            errors = self.list(conn, errors, finding("sourcedId", Code::UserWithoutRole), &none).await?;
         }
-        Ok(errors)
-    }
-
-    async fn collect(
-        &self,
-        conn: &mut PgConnection,
-        sql: &str,
-        kind: EntityType,
-        column: &str,
-        code: Code,
-        errors: &mut Vec<ImportError>,
-    ) -> Result<(), sqlx::Error> {
-        // Every statement names the tenant, also those that need no look at the roster.
-        let sql = sql.replacen("with ", "with tenant (t) as (select $1::text), ", 1);
-        let found: Vec<(i64, Option<String>)> = sqlx::query_as(&sql).bind(self.tenant.as_str()).fetch_all(conn).await?;
-        errors.extend(
-            found.into_iter().map(|(line, value)| error(kind, line, column, code, value.as_deref().unwrap_or(""))),
+        // A user that the set leaves alone can lose its last role all the same: it is withdrawn, given to another, or
+        // absent from a bulk file, which then has no line to show.
+        if self.mode(EntityType::User) == Some(Mode::Bulk) || self.unread.contains(&EntityType::User) {
+            return Ok(errors);
+        }
+        let touched = match self.mode(EntityType::Role) {
+            None => return Ok(errors),
+            Some(Mode::Delta) => format!(
+                "{rows} s, lateral (
+                   select * from roles c where c.tenant = $1 and c.sourced_id = s.sourced_id limit 1) c"
+            ),
+            Some(Mode::Bulk) => format!(
+                "roles c left join lateral (
+                   select * from {rows} s where s.entity = {role} and s.sourced_id = c.sourced_id limit 1) s on true"
+            ),
+        };
+        let last = format!(
+            "with {roles} select coalesce(max(s.line), 0), c.user_sourced_id from {touched}
+              where c.tenant = $1 and c.status = 'active' and coalesce(s.entity, {role}) = {role} and {whole}
+                and not exists (select from roles_after r where r.user_id = c.user_sourced_id)
+                and not exists (select from {rows} u where u.entity = {user} and u.sourced_id = c.user_sourced_id)
+                and (select u.status from users u where u.tenant = $1 and u.sourced_id = c.user_sourced_id limit 1) = 'active'
+              group by c.user_sourced_id"
         );
-        Ok(())
+        let finding = Finding { kind: EntityType::Role, column: "userSourcedId", code: Code::UserWithoutRole };
+        self.list(conn, errors, finding, &last).await
     }
 }
 
@@ -222,12 +278,4 @@ fn named_by(slot: super::decode::Slot) -> String {
     }
     let key = slot.column.trim_start_matches("metadata.");
     format!("select s.record::json -> 'metadata' ->> '{key}'")
-}
-
-fn entity_of(number: i16) -> EntityType {
-    EntityType::ALL[number as usize]
-}
-
-fn error(kind: EntityType, line: i64, column: &str, code: Code, value: &str) -> ImportError {
-    ImportError::new(&format!("{}.csv", kind.entity().collection), line as u64, column, code, value)
 }

@@ -6,8 +6,11 @@ use sha2::{Digest, Sha256};
 
 use super::ImportError;
 use super::edition::Column;
-use super::package::{DataFile, Mode, Package, RowsError, Stopped};
+use super::manifest::Mode;
+use super::package::{DataFile, Package};
+use super::rows::Row;
 use crate::roster::japan::{Extension, JapanRules, extension_of_column, parse_extension};
+use crate::roster::value::check_text;
 use crate::roster::{Code, EntityType, Fault, Field, Record, is_sourced_id, with_record};
 
 /// A row, ready for staging.
@@ -34,6 +37,16 @@ pub enum Decoded {
     Error(ImportError),
 }
 
+impl Decoded {
+    /// Memory that may be large.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Row(StagedRow { record: Some((json, _)), .. }) => json.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// A field that refers to other records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
@@ -41,6 +54,9 @@ pub struct Slot {
     /// Column; `sourcedId` for a record identified by another's id.
     pub column: &'static str,
 }
+
+/// Whoever takes what is decoded has gone away.
+pub struct Stopped;
 
 /// References already passed on are not passed on again, as far as this many are remembered.
 const REMEMBERED: usize = 100_000;
@@ -51,28 +67,45 @@ pub fn decode(package: &mut Package, out: &mut dyn FnMut(Decoded) -> Result<(), 
         out(Decoded::Error(error))?;
     }
     for file in 0..package.files.len() {
-        with_record!(package.files[file].kind, R => decode_file::<R>(package, file, out))?;
+        let kind = package.files[file].kind;
+        if !with_record!(kind, R => decode_file::<R>(package, file, out))? {
+            package.unread.push(kind);
+            if package.is_exhausted() {
+                package.unread.extend(package.files[file..].iter().map(|f| f.kind));
+                break;
+            }
+        }
     }
     Ok(())
 }
 
+/// False: the file could not be read to its end.
 fn decode_file<R: JapanRules>(
     package: &mut Package,
     file: usize,
     out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
-) -> Result<(), Stopped> {
+) -> Result<bool, Stopped> {
     let mut decoder = Decoder::new(&package.files[file], package.edition.is_japan());
-    let mut rows = 0_u64;
     let name = package.files[file].name();
-    let result = package.rows(file, |line, row| {
-        rows += 1;
-        decoder.row::<R>(line, row, out)
-    });
-    match result {
-        Err(RowsError::Stopped) => Err(Stopped),
-        Err(RowsError::Bad(line, code)) => out(Decoded::Error(ImportError::new(&name, line, "", code, ""))),
-        Ok(()) if rows == 0 => out(Decoded::Error(ImportError::new(&name, 1, "", Code::NoRows, ""))),
-        Ok(()) => Ok(()),
+    let error = |line, code| Decoded::Error(ImportError::new(&name, line, "", code, ""));
+    let mut rows = match package.rows(file) {
+        Ok(rows) => rows,
+        Err(fault) => return out(error(fault.line, fault.code)).map(|()| false),
+    };
+    let mut empty = true;
+    loop {
+        match rows.read() {
+            Ok(Some(row)) => decoder.row::<R>(row, out)?,
+            Ok(None) if empty => return out(error(1, Code::NoRows)).map(|()| true),
+            Ok(None) => return Ok(true),
+            Err(fault) => {
+                out(error(fault.line, fault.code))?;
+                if fault.last {
+                    return Ok(false);
+                }
+            }
+        }
+        empty = false;
     }
 }
 
@@ -111,8 +144,7 @@ impl Decoder {
 
     fn row<R: JapanRules>(
         &mut self,
-        line: u64,
-        row: &::csv::ByteRecord,
+        row: Row<'_>,
         out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
         let mut faults = Faults::new();
@@ -120,8 +152,8 @@ impl Decoder {
         let id_fits = is_sourced_id(id);
         let mut withdrawn = false;
         let mut record = None;
-        if row.len() != self.columns.len() {
-            faults.push((String::new(), Code::RowWidth, format!("{} of {}", row.len(), self.columns.len())));
+        if row.width() != self.columns.len() {
+            faults.push((String::new(), Code::RowWidth, format!("{} of {}", row.width(), self.columns.len())));
         } else {
             if !id_fits {
                 let code = if id.is_empty() { Code::MissingRequired } else { Code::BadSourcedId };
@@ -131,7 +163,7 @@ impl Decoder {
         }
         let rejected = !faults.is_empty();
         for (column, code, value) in faults {
-            out(Decoded::Error(ImportError::new(&self.file, line, &column, code, &value)))?;
+            out(Decoded::Error(ImportError::new(&self.file, row.line, &column, code, &value)))?;
         }
         if !id_fits {
             return Ok(());
@@ -153,7 +185,7 @@ impl Decoder {
         }
         out(Decoded::Row(StagedRow {
             kind: self.kind,
-            line,
+            line: row.line,
             sourced_id: id.to_owned(),
             withdrawn,
             tag: record.as_ref().and_then(|r| r.tag().map(str::to_owned)),
@@ -165,7 +197,7 @@ impl Decoder {
         }))
     }
 
-    fn record<R: JapanRules>(&self, id: &str, row: &::csv::ByteRecord, withdrawn: &mut bool, faults: &mut Faults) -> R {
+    fn record<R: JapanRules>(&self, id: &str, row: Row<'_>, withdrawn: &mut bool, faults: &mut Faults) -> R {
         let mut record = R::default();
         for (i, raw) in row.iter().enumerate() {
             let name = &self.names[i];
@@ -219,8 +251,8 @@ impl Decoder {
                     return;
                 }
             },
-            None if raw.chars().any(char::is_control) => {
-                faults.push((name.clone(), Code::BadText, "***".to_owned()));
+            None if let Err(code) = check_text(raw) => {
+                faults.push((name.clone(), code, "***".to_owned()));
                 return;
             }
             None => (name.strip_prefix("metadata.").unwrap_or(name), raw.into()),

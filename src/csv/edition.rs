@@ -1,6 +1,7 @@
 //! The editions of the CSV binding: which columns a file has, and which edition a set is.
 
 use crate::roster::japan::extension_of_column;
+use crate::roster::value::check_text;
 use crate::roster::{Code, EntityType};
 
 /// All data files of the binding, in the order of its manifest.
@@ -80,6 +81,11 @@ pub fn header(kind: EntityType, names: Vec<String>) -> Header {
     let mut extended = false;
     for (i, name) in header.names.iter().enumerate() {
         let error = |code| (String::new(), code, name.clone());
+        if let Err(code) = check_text(name) {
+            header.errors.push(error(code));
+            header.columns.push(Column::Dropped);
+            continue;
+        }
         if name.is_empty() || header.names[..i].contains(name) {
             header.errors.push(error(Code::HeaderDuplicate));
             header.columns.push(Column::Dropped);

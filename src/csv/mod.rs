@@ -1,16 +1,22 @@
 //! CSV intake: a OneRoster set goes in, all or nothing.
 //!
-//! `package` opens the zip and reads the manifest, `edition` knows the headers, `decode` turns rows into records,
-//! `stage` keeps them in Postgres, `check` looks at references, `plan` finds what differs from the roster, `apply`
-//! appends it as one unit of work. `job` leads through the phases and keeps the record of them.
+//! `package` opens the zip (`archive`) and reads the `manifest`, `rows` parses, `edition` knows the headers, `decode` turns rows into
+//! records, `stage` keeps them in Postgres, `check` looks at references, `plan` finds what differs from the roster, `apply`
+//! appends it as one unit of work. `import` leads through the phases when `queue` says that it is
+//! its turn, `job` keeps the record of them.
 
 pub mod apply;
+pub mod archive;
 pub mod check;
 pub mod decode;
 pub mod edition;
+pub mod import;
 pub mod job;
+pub mod manifest;
 pub mod package;
 pub mod plan;
+pub mod queue;
+pub mod rows;
 pub mod stage;
 
 use crate::roster::Code;
@@ -29,12 +35,11 @@ pub struct ImportError {
 
 impl ImportError {
     pub fn new(file: &str, line: u64, column: &str, code: Code, value: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-            column: column.to_owned(),
-            code,
-            value: value.chars().filter(|c| !c.is_control()).take(100).collect(),
-        }
+        Self { file: shown(file), line, column: shown(column), code, value: shown(value) }
     }
+}
+
+/// Names and values come from outside: what can be shown of them, and not more than is of use.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use super::package::Mode;
+use super::manifest::Mode;
 use super::stage::{Staging, number};
 use crate::log::Tenant;
 use crate::roster::EntityType;

@@ -15,7 +15,9 @@ const BLOCK: usize = 1 << 20;
 const ERRORS_AT_ONCE: usize = 1_000;
 
 /// The job's tables: `rows` (one per CSV row), `refs` (what the rows name), `plan` (what is to be done).
+#[derive(Clone)]
 pub struct Staging {
+    job: Uuid,
     pub rows: String,
     pub refs: String,
     pub plan: String,
@@ -25,6 +27,7 @@ impl Staging {
     pub fn of(job: Uuid) -> Self {
         let id = job.simple();
         Self {
+            job,
             rows: format!("staging.rows_{id}"),
             refs: format!("staging.refs_{id}"),
             plan: format!("staging.plan_{id}"),
@@ -32,7 +35,7 @@ impl Staging {
     }
 
     pub async fn create(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { rows, refs, plan } = self;
+        let Self { rows, refs, plan, .. } = self;
         for statement in [
             // The connection is the job's own: sorts and groups of a whole set stay in memory.
             "set work_mem = '64MB'".to_owned(),
@@ -54,21 +57,30 @@ impl Staging {
         Ok(())
     }
 
-    /// After all rows are in: what the checks and the plan look things up by.
+    /// After all rows are in: what the checks and the plan look things up by, and row-level security, under which COPY
+    /// does not work. The policy knows the tenant from the job.
     pub async fn index(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { rows, refs, .. } = self;
-        for statement in [
+        let Self { job, rows, refs, plan } = self;
+        let mut statements = vec![
             format!("create index on {rows} (entity, sourced_id)"),
             format!("analyze {rows}"),
             format!("analyze {refs}"),
-        ] {
+        ];
+        for table in [rows, refs, plan] {
+            statements.push(format!("alter table {table} enable row level security, force row level security"));
+            statements.push(format!(
+                "create policy tenant on {table} using (
+                   (select j.tenant = current_tenant() from import_jobs j where j.id = '{job}' and j.finished_at is null))"
+            ));
+        }
+        for statement in statements {
             sqlx::query(&statement).execute(&mut *conn).await?;
         }
         Ok(())
     }
 
     pub async fn drop(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { rows, refs, plan } = self;
+        let Self { rows, refs, plan, .. } = self;
         sqlx::query(&format!("drop table if exists {rows}, {refs}, {plan}")).execute(conn).await.map(drop)
     }
 }
@@ -216,7 +228,7 @@ fn optional(out: &mut String, text: Option<&str>) {
 }
 
 /// Adds errors to the job's list, numbered from `before` on; gives the new count.
-pub async fn write_errors(
+async fn write_errors(
     conn: &mut PgConnection,
     tenant: &Tenant,
     job: Uuid,

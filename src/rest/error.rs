@@ -136,7 +136,7 @@ impl HubError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("An upload has at most {limit} bytes."))
     }
     pub fn busy() -> Self {
-        let message = "As many imports as allowed are running; try again soon.";
+        let message = "As many imports as allowed are running and waiting; try again soon.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
     }
     pub fn unavailable() -> Self {

@@ -1,17 +1,17 @@
 //! Imports over HTTP: hand a set in, look at the job, read its errors.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::multipart::Field;
-use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Path, Query, Request, State};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures::StreamExt;
+use futures::{Stream, TryStreamExt};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
@@ -19,8 +19,13 @@ use uuid::Uuid;
 
 use super::address::PublicAddress;
 use super::error::HubError;
+use super::extract::{HubPath, HubQuery};
 use super::{Hub, Importer, POSITION};
-use crate::csv::job::{self, Import, Job, Progress, Upload};
+use crate::command::CommandError;
+use crate::csv::import::{Import, Progress, Upload};
+use crate::csv::job::{self, Job};
+use crate::csv::queue::Place;
+use crate::log::Tenant;
 use crate::roster::Code;
 
 /// RFC 7240: `Prefer: wait=30` asks to hold the answer until the import has ended.
@@ -60,23 +65,21 @@ async fn create(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, HubError> {
-    let permit = hub.imports.clone().try_acquire_owned().map_err(|_| HubError::busy())?;
+    if hub.imports.is_full() {
+        return Err(HubError::busy()); // before the upload is sent in vain
+    }
     let folder = hub.config.data_dir().join("uploads");
     tokio::fs::create_dir_all(&folder).await?;
-    let file = tempfile::NamedTempFile::new_in(&folder)?;
+    // It has no name: however this program ends, nothing of it is left, and nobody else can open it.
+    let file = tempfile::tempfile_in(&folder)?;
     let file_name = receive(request, &file, hub.config.max_upload_bytes).await?;
-    let upload = Upload { path: file.path().to_owned(), file_name, client: client.name.to_string() };
-    let import = Import::accept(&hub.log, &client.tenant, upload).await?;
-    let id = import.id;
-    hub.running.enter(id, import.progress());
-    let running = hub.running.clone();
-    tokio::spawn(async move {
-        if let Err(error) = import.run().await {
-            tracing::error!(%error, job = %id, "an import ended without an outcome");
-        }
-        running.leave(id);
-        drop((file, permit));
-    });
+    let upload =
+        Upload { file, file_name, client: client.name.to_string(), max_unpacked_bytes: hub.config.max_unpacked_bytes };
+    let place = hub.imports.place().ok_or_else(HubError::busy)?;
+    // In a task of its own, which goes on when the client goes away: a job that is entered is run.
+    let id = tokio::spawn(enter(hub.clone(), client.tenant.clone(), upload, place))
+        .await
+        .map_err(|_| HubError::internal())??;
     wait(&hub, id, &headers).await;
     let job = job::find(&hub.log, &client.tenant, id).await?.ok_or_else(|| HubError::not_found("import"))?;
     let status = if job.finished_at.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -84,50 +87,58 @@ async fn create(
     Ok((status, [(header::LOCATION, location)], answer(&job)).into_response())
 }
 
+/// Enters a job and leaves it to a task that runs it; gives its id.
+async fn enter(hub: Hub, tenant: Tenant, upload: Upload, place: Place) -> Result<Uuid, CommandError> {
+    let import = Import::accept(&hub.log, &tenant, upload, place).await?;
+    let id = import.id();
+    hub.running.enter(id, import.progress());
+    tokio::spawn(async move {
+        if let Err(error) = import.run().await {
+            tracing::error!(%error, job = %id, "an import ended without an outcome");
+        }
+        hub.running.leave(id);
+    });
+    Ok(id)
+}
+
 /// Writes the upload to the file; gives its name.
-async fn receive(request: Request, file: &tempfile::NamedTempFile, limit: u64) -> Result<String, HubError> {
-    let mut out = tokio::fs::File::from_std(file.reopen()?);
+async fn receive(request: Request, file: &File, limit: u64) -> Result<String, HubError> {
+    let mut out = tokio::fs::File::from_std(file.try_clone()?);
     let is_form = request
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|t| t.to_str().ok())
-        .is_some_and(|t| t.starts_with("multipart/form-data"));
+        .is_some_and(|t| t.to_ascii_lowercase().starts_with("multipart/form-data"));
     let name = if is_form {
-        let mut form = Multipart::from_request(request, &()).await.map_err(|e| HubError::bad_request(e.body_text()))?;
+        let mut form = Multipart::from_request(request, &()).await?;
         let mut part = loop {
-            match form.next_field().await.map_err(|e| HubError::bad_request(e.body_text()))? {
+            match form.next_field().await? {
                 Some(part) if part.file_name().is_some() => break part,
                 Some(_) => {}
                 None => return Err(HubError::bad_request("The form holds no file.")),
             }
         };
-        receive_part(&mut part, &mut out, limit).await?;
+        keep(&mut part, &mut out, limit).await?;
         part.file_name().unwrap_or_default().to_owned()
     } else {
-        receive_body(request.into_body(), &mut out, limit).await?;
+        let body = request.into_body().into_data_stream();
+        keep(body.map_err(|_| HubError::bad_request("The upload broke off.")), &mut out, limit).await?;
         String::new()
     };
     out.flush().await?;
     Ok(name.chars().filter(|c| !c.is_control()).take(200).collect())
 }
 
-async fn receive_body(body: Body, out: &mut tokio::fs::File, limit: u64) -> Result<(), HubError> {
-    let mut chunks = body.into_data_stream();
+async fn keep<E>(
+    mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    out: &mut tokio::fs::File,
+    limit: u64,
+) -> Result<(), HubError>
+where
+    HubError: From<E>,
+{
     let mut size = 0;
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| HubError::bad_request("The upload broke off."))?;
-        size += chunk.len() as u64;
-        if size > limit {
-            return Err(HubError::too_large(limit));
-        }
-        out.write_all(&chunk).await?;
-    }
-    Ok(())
-}
-
-async fn receive_part(part: &mut Field<'_>, out: &mut tokio::fs::File, limit: u64) -> Result<(), HubError> {
-    let mut size = 0;
-    while let Some(chunk) = part.chunk().await.map_err(|e| HubError::bad_request(e.body_text()))? {
+    while let Some(chunk) = chunks.try_next().await? {
         size += chunk.len() as u64;
         if size > limit {
             return Err(HubError::too_large(limit));
@@ -155,7 +166,7 @@ async fn wait(hub: &Hub, id: Uuid, headers: &HeaderMap) {
 async fn list(
     Importer(client): Importer,
     State(hub): State<Hub>,
-    Query(query): Query<HashMap<String, String>>,
+    HubQuery(query): HubQuery<HashMap<String, String>>,
 ) -> Result<Response, HubError> {
     let limit = number(&query, "limit", 100)?.clamp(1, 1_000);
     let offset = number(&query, "offset", 0)?;
@@ -168,7 +179,7 @@ async fn single(
     Importer(client): Importer,
     State(hub): State<Hub>,
     headers: HeaderMap,
-    Path(id): Path<Uuid>,
+    HubPath(id): HubPath<Uuid>,
 ) -> Result<Response, HubError> {
     if job::find(&hub.log, &client.tenant, id).await?.is_none() {
         return Err(HubError::not_found("import"));
@@ -182,8 +193,8 @@ async fn single(
 async fn errors(
     Importer(client): Importer,
     State(hub): State<Hub>,
-    Path(id): Path<Uuid>,
-    Query(query): Query<HashMap<String, String>>,
+    HubPath(id): HubPath<Uuid>,
+    HubQuery(query): HubQuery<HashMap<String, String>>,
 ) -> Result<Response, HubError> {
     let after = number(&query, "after", 0)?;
     let limit = number(&query, "limit", 1_000)?.clamp(1, 10_000);

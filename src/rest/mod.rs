@@ -6,6 +6,7 @@ pub mod answer;
 pub mod batch;
 pub mod compression;
 pub mod error;
+pub mod extract;
 pub mod imports;
 pub mod oauth;
 pub mod oneroster;
@@ -23,7 +24,6 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::Semaphore;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -32,6 +32,7 @@ use tower_layer::Layer as _;
 
 use crate::auth::{Auth, AuthError, Client, Scope};
 use crate::config::Config;
+use crate::csv::queue::Queue;
 use crate::log::Log;
 use crate::query::counts::Counts;
 use address::{BadPublicUrl, Proxies};
@@ -51,7 +52,7 @@ pub struct Hub {
     pub config: Arc<Config>,
     pub auth: Arc<Auth>,
     proxies: Arc<Proxies>,
-    imports: Arc<Semaphore>,
+    imports: Arc<Queue>,
     running: Arc<imports::Running>,
     counts: Counts,
     /// Of answers sent lately, by tenant and request: entity tag and position.
@@ -74,7 +75,7 @@ impl Hub {
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
             auth: Arc::new(Auth::open(log.db(), &config).await?),
-            imports: Arc::new(Semaphore::new(config.max_imports)),
+            imports: Queue::new(config.max_imports, config.max_queued_imports),
             running: Arc::default(),
             counts: Counts::new(log.db().clone()),
             validators: moka::sync::Cache::new(VALIDATORS),

@@ -42,8 +42,12 @@ codes! {
     // The package
     NotAZip, "not_a_zip", "The file is not a zip archive, or it is damaged. Export the set again.",
         "ZIPファイルではないか、壊れています。もう一度書き出してください。";
-    BadEntry, "bad_entry", "An entry of the zip cannot be read: damaged, encrypted, or in a folder. All files stand at the root.",
-        "ZIP内のファイルを読めません（破損、暗号化、またはフォルダー内）。すべてのファイルを最上位に置いてください。";
+    BadEntry, "bad_entry", "An entry of the zip cannot be read: damaged, encrypted, a link, or in a folder. All files stand at the root.",
+        "ZIP内のファイルを読めません（破損、暗号化、リンク、またはフォルダー内）。すべてのファイルを最上位に置いてください。";
+    TooManyFiles, "too_many_files", "The zip holds more entries than are looked at. A set has 22 files at most.",
+        "ZIP内のファイルが多すぎます。セットのファイルは最大22個です。";
+    SetTooLarge, "set_too_large", "Unpacked, the set is larger than this hub takes. What follows was not read.",
+        "展開後のセットが上限を超えています。これ以降は読みませんでした。";
     DuplicateFile, "duplicate_file", "The file is in the zip more than once.",
         "同じファイルがZIP内に複数あります。";
     UnknownFile, "unknown_file", "The CSV binding knows no file of this name. Names are exact, including upper and lower case.",
@@ -63,8 +67,8 @@ codes! {
     // A file
     BadCharacter, "bad_character", "These bytes are not UTF-8, or the character is not allowed in text. Save the file as UTF-8.",
         "UTF-8として読めないか、使えない文字です。UTF-8で保存してください。";
-    BadCsv, "bad_csv", "The line is not valid CSV: check the quotes.",
-        "CSVとして読めない行です。引用符を確認してください。";
+    UnclosedQuote, "unclosed_quote", "The quote that begins in this line is never closed. What follows could not be read.",
+        "この行で始まる引用符が閉じられていません。これ以降は読めませんでした。";
     HeaderMissing, "header_missing", "This column is missing from the header. All columns of the binding must be there, also those left empty.",
         "見出しに必要な列がありません。空の列も含め、定められたすべての列が必要です。";
     HeaderOrder, "header_order", "The columns do not stand in the binding's order.",
@@ -91,8 +95,8 @@ codes! {
         "IDは 0-9 A-Z a-z . - _ / @ からなる1～255文字です。";
     BadText, "bad_text", "Text holds no line break, tab or control character.",
         "文字列に改行、タブ、制御文字は使えません。";
-    TooLong, "too_long", "The value is longer than 4,000 characters.",
-        "値が4,000文字を超えています。";
+    TooLong, "too_long", "The value is longer than 4,000 characters, or the row than 1 MiB or 1,000 fields.",
+        "値が4,000文字、または行が1 MiBか1,000項目を超えています。";
     BadEnum, "bad_enum", "The value is not in the list of this column. Upper and lower case count.",
         "この列で使えない値です。大文字・小文字も区別されます。";
     BadBoolean, "bad_boolean", "The value is true or false, in lower case.",
@@ -124,8 +128,8 @@ codes! {
         "この利用者は、この組織ですでに primary の役割を持っています。";
     PrimaryOrgWithoutRole, "primary_org_without_role", "The user has no role at the org named as primary.",
         "primaryOrg の組織での役割がありません。";
-    UserWithoutRole, "user_without_role", "The user has no role. Every user has at least one: a row in roles.csv, or an item of roles.",
-        "利用者に役割がありません。roles.csv の行、または roles の項目が最低1件必要です。";
+    UserWithoutRole, "user_without_role", "The user has no role, or would lose the last one. Every active user has at least one.",
+        "利用者に役割がないか、最後の役割がなくなります。有効な利用者には最低1つの役割が必要です。";
     ForeignProfile, "foreign_profile", "The profile belongs to another user.",
         "ほかの利用者のプロフィールです。";
     OwnParent, "own_parent", "The record names itself as parent.",

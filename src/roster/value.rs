@@ -50,7 +50,8 @@ pub trait FieldValue: Sized {
     fn fill(&mut self) {}
 }
 
-fn check_text(text: &str) -> Result<(), Code> {
+/// What holds for every text.
+pub fn check_text(text: &str) -> Result<(), Code> {
     if text.chars().any(char::is_control) {
         Err(Code::BadText)
     } else if text.len() > LONGEST_TEXT && text.chars().count() > LONGEST_TEXT {

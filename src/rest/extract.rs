@@ -1,0 +1,63 @@
+//! axum's extractors for the hub's own paths: what they reject is answered as [`HubError`].
+
+use axum::extract::multipart::{MultipartError, MultipartRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::error::HubError;
+
+/// [`Path`], on the hub's own paths.
+pub struct HubPath<T>(pub T);
+
+/// [`Query`], on the hub's own paths.
+pub struct HubQuery<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for HubPath<T> {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HubError> {
+        let Path(value) = Path::from_request_parts(parts, state).await?;
+        Ok(Self(value))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for HubQuery<T> {
+    type Rejection = HubError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HubError> {
+        let Query(value) = Query::from_request_parts(parts, state).await?;
+        Ok(Self(value))
+    }
+}
+
+/// A text that is shown to whoever sent the request is about that request; if not, it is ours and not shown.
+fn rejected(status: StatusCode, text: String) -> HubError {
+    if status.is_client_error() { HubError::bad_request(text) } else { HubError::internal() }
+}
+
+impl From<PathRejection> for HubError {
+    fn from(rejection: PathRejection) -> Self {
+        rejected(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for HubError {
+    fn from(rejection: QueryRejection) -> Self {
+        rejected(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<MultipartRejection> for HubError {
+    fn from(rejection: MultipartRejection) -> Self {
+        rejected(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<MultipartError> for HubError {
+    fn from(error: MultipartError) -> Self {
+        rejected(error.status(), error.body_text())
+    }
+}
