@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::stage::{Staging, number};
-use crate::command::hub::{encode, standing};
+use crate::command::hub::{encode, read_event, standing, upcasters};
 use crate::command::{Command, CommandError};
 use crate::log::append::AppendTransaction;
 use crate::log::{NewEvent, Tenant};
@@ -39,8 +39,10 @@ struct PlannedRow {
     withdraw: bool,
     sequence: i64,
     record: Option<String>,
-    /// Payload of the record's last event.
+    /// Payload, type and version of the record's last event.
     last: Option<String>,
+    event_type: Option<String>,
+    event_version: Option<String>,
 }
 
 /// Appends what the plan says. `source` is another connection of the tenant's, to read the plan from while the
@@ -93,7 +95,8 @@ async fn decide_group(
     let names = group.iter().map(|k| format!("when {} then '{}'", number(*k), k.name())).collect::<String>();
     let order = if group.len() > 1 { "p.owner, p.entity, p.sourced_id" } else { "p.line, p.sourced_id" };
     let sql = format!(
-        "select p.entity, p.sourced_id, p.line, p.withdraw, p.sequence, s.record, e.payload::text as last
+        "select p.entity, p.sourced_id, p.line, p.withdraw, p.sequence, s.record, e.payload::text as last,
+                e.event_type, e.event_version
            from {plan} p
                 left join {rows} s on s.entity = p.entity and s.sourced_id = p.sourced_id
                 left join events e on p.sequence > 0
@@ -125,7 +128,12 @@ async fn decide_group(
 
 fn decide<R: Record>(row: PlannedRow, job: &str, client: &str) -> Result<Option<NewEvent>, CommandError> {
     let internal = |e: serde_json::Error| CommandError::Internal(e.to_string());
-    let last = row.last.as_deref().map(serde_json::from_str).transpose().map_err(internal)?;
+    let last = match (&row.event_type, &row.event_version, &row.last) {
+        (Some(event_type), Some(version), Some(payload)) => {
+            Some(read_event(upcasters, event_type, version, payload).map_err(internal)?)
+        }
+        _ => None,
+    };
     let command = match row.record.filter(|_| !row.withdraw) {
         Some(record) => Command::Record(serde_json::from_str(&record).map_err(internal)?),
         None => Command::Withdraw,
