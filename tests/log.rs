@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore, SerializedEvent};
+use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore, SemanticVersionEventUpcaster, SerializedEvent};
 use cqrs_es::{CqrsFramework, EventStore};
 use postgres_es::PostgresEventRepository;
+use rosterhub::command::hub::{Upcasters, read_event};
 use rosterhub::command::repository::TenantRepository;
-use rosterhub::command::{Command, CommandError, Commands, Entry, Origin};
+use rosterhub::command::{Command, CommandError, Commands, Entry, Event, Origin};
 use rosterhub::log::subscription::Handled;
 use rosterhub::log::{Log, Tenant};
 use rosterhub::roster::{Enrollment, Org};
@@ -221,6 +222,49 @@ async fn the_stock_repository_reads_what_ours_writes_and_the_reverse() {
     // Our next append catches the read models up with it.
     Commands::new(&log, &midori).execute("o2", Command::Record(school("う")), &Origin::default(), None).await.unwrap();
     assert_verified(&url);
+}
+
+/// An event of version 0.9 called the name a label.
+#[tokio::test]
+async fn an_event_of_an_older_version_is_loaded_in_its_present_form() {
+    let (_, log, midori) = hub().await;
+    let older = r#"{"type":"Recorded","record":{"label":"あ","type":"school","identifier":""}}"#;
+    let event = SerializedEvent::new(
+        midori.aggregate_id("o1"),
+        1,
+        "org".into(),
+        "Recorded".into(),
+        "0.9".into(),
+        serde_json::from_str(older).unwrap(),
+        serde_json::json!({}),
+    );
+    let stock = PostgresEventRepository::new(log.db().pool().clone());
+    log.db().within(&midori, stock.persist::<Entry<Org>>(&[event], None)).await.unwrap();
+
+    let upcasters: Upcasters = || {
+        let name_the_label = |mut payload: serde_json::Value| {
+            let record = payload["record"].as_object_mut().unwrap();
+            let label = record.remove("label").unwrap();
+            record.insert("name".into(), label);
+            payload
+        };
+        vec![Box::new(SemanticVersionEventUpcaster::new("Recorded", "1.0", Box::new(name_the_label)))]
+    };
+    // It says what is asked for already: by a command, in a unit of work, and as an import reads it.
+    let commands = Commands::new(&log, &midori).with_upcasters(upcasters);
+    let same = || Command::Record(school("あ"));
+    assert_eq!(commands.execute("o1", same(), &Origin::default(), None).await.unwrap(), None);
+    let mut unit = commands.unit_of_work(Origin::default());
+    unit.execute("o1", same()).await.unwrap();
+    let appended = unit.commit().await.unwrap();
+    assert!(appended.last < appended.first, "{appended:?}");
+    let read = |upcasters, version: &str| read_event::<Org>(upcasters, "Recorded", version, older);
+    let Ok(Event::Recorded { record, .. }) = read(upcasters, "0.9") else { panic!("not read") };
+    assert_eq!(record.name.as_deref(), Some("あ"));
+    // Events of the present version are left as they are.
+    assert!(!matches!(read(upcasters, "1.0"), Ok(Event::Recorded { record, .. }) if record.name.is_some()));
+    // Without the upcaster it would be taken for a school without a name.
+    assert_ne!(Commands::new(&log, &midori).execute("o1", same(), &Origin::default(), None).await.unwrap(), None);
 }
 
 #[tokio::test]

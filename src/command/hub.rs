@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use cqrs_es::persist::{EventUpcaster, PersistedEventStore};
+use cqrs_es::persist::{EventUpcaster, PersistedEventStore, SerializedEvent};
 use cqrs_es::{AggregateError, CqrsFramework, EventEnvelope, EventStore};
+use serde_json::Value;
 
 use super::repository::TenantRepository;
 use super::{Command, Entry, Event, Rejected};
@@ -61,11 +62,35 @@ impl From<AppendError> for CommandError {
     }
 }
 
-/// Changes that the program makes to events of older versions as it loads them. None yet: version 1.0 is the first.
-/// Projections read events in SQL and see them as written, so an event may gain optional members only; a new
-/// meaning is a new event type.
+/// Changes that the program makes to events of older versions as it loads them, from the oldest version on.
+pub type Upcasters = fn() -> Vec<Box<dyn EventUpcaster>>;
+
+/// The hub's own. None yet: version 1.0 is the first. Projections read events in SQL and see them as written, so an
+/// event may gain optional members only; a new meaning is a new event type.
 pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
     Vec::new()
+}
+
+/// An event as it was written, in its present form, for those that read it without the framework.
+pub fn read_event<R: Record>(
+    upcasters: Upcasters,
+    event_type: &str,
+    event_version: &str,
+    payload: &str,
+) -> Result<Event<R>, serde_json::Error> {
+    if event_version == Event::<R>::VERSION {
+        return serde_json::from_str(payload);
+    }
+    let (event_type, event_version) = (event_type.to_owned(), event_version.to_owned());
+    let (payload, aggregate_type) = (serde_json::from_str(payload)?, R::ENTITY.name.to_owned());
+    let event = SerializedEvent::new(String::new(), 0, aggregate_type, event_type, event_version, payload, Value::Null);
+    let event = upcasters().iter().fold(event, |event, upcaster| {
+        match upcaster.can_upcast(&event.event_type, &event.event_version) {
+            true => upcaster.upcast(event),
+            false => event,
+        }
+    });
+    serde_json::from_value(event.payload)
 }
 
 /// Carries commands out for one tenant.
@@ -73,11 +98,17 @@ pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
 pub struct Commands {
     pub(super) log: Log,
     pub(super) tenant: Tenant,
+    upcasters: Upcasters,
 }
 
 impl Commands {
     pub fn new(log: &Log, tenant: &Tenant) -> Self {
-        Self { log: log.clone(), tenant: tenant.clone() }
+        Self { log: log.clone(), tenant: tenant.clone(), upcasters }
+    }
+
+    /// With other upcasters than the hub's own.
+    pub fn with_upcasters(self, upcasters: Upcasters) -> Self {
+        Self { upcasters, ..self }
     }
 
     /// One command on one record, through the framework. `None`: nothing had to change.
@@ -89,7 +120,7 @@ impl Commands {
         idempotency_key: Option<String>,
     ) -> Result<Option<Appended>, CommandError> {
         let repository = TenantRepository::new(&self.log, &self.tenant, idempotency_key);
-        let framework = CqrsFramework::<Entry<R>, _>::new(store(&repository), vec![], sourced_id.to_owned());
+        let framework = CqrsFramework::<Entry<R>, _>::new(self.store(&repository), vec![], sourced_id.to_owned());
         framework.execute_with_metadata(&self.tenant.aggregate_id(sourced_id), command, origin.0.clone()).await?;
         Ok(repository.appended())
     }
@@ -98,10 +129,13 @@ impl Commands {
     pub fn unit_of_work(&self, origin: Origin) -> UnitOfWork<'_> {
         UnitOfWork { commands: self, origin, unit: Unit::default() }
     }
-}
 
-fn store<R: Record>(repository: &TenantRepository) -> PersistedEventStore<&TenantRepository, Entry<R>> {
-    PersistedEventStore::new_event_store(repository).with_upcasters(upcasters())
+    fn store<'a, R: Record>(
+        &self,
+        repository: &'a TenantRepository,
+    ) -> PersistedEventStore<&'a TenantRepository, Entry<R>> {
+        PersistedEventStore::new_event_store(repository).with_upcasters((self.upcasters)())
+    }
 }
 
 /// Commands on several records that commit together or not at all.
@@ -120,10 +154,10 @@ impl UnitOfWork<'_> {
 
     /// Decides a command on the record as it stands, with what this unit has already decided.
     pub async fn execute<R: Record>(&mut self, sourced_id: &str, command: Command<R>) -> Result<(), CommandError> {
-        let Commands { log, tenant } = self.commands;
+        let Commands { log, tenant, .. } = self.commands;
         let repository = TenantRepository::new(log, tenant, None);
         let stored: Vec<EventEnvelope<Entry<R>>> =
-            store(&repository).load_events(&tenant.aggregate_id(sourced_id)).await?;
+            self.commands.store(&repository).load_events(&tenant.aggregate_id(sourced_id)).await?;
         let mut sequence = stored.last().map_or(0, |e| e.sequence as i64);
         let mut last = stored.into_iter().next_back().map(|e| e.payload);
         let here = |e: &&NewEvent| e.aggregate_type == R::ENTITY.name && e.sourced_id == sourced_id;

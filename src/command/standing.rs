@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::CommandError;
 use super::entry::Event;
+use super::hub::{read_event, upcasters};
 use crate::log::Tenant;
 use crate::roster::nested::Nested;
 use crate::roster::{EntityType, Record};
@@ -22,7 +23,7 @@ pub struct Standing {
     pub withdrawn: bool,
     /// The document as clients see it, without addresses.
     pub doc: String,
-    /// Payload of the last event.
+    /// Type, version and payload of the last event, spaces between.
     pub last: String,
 }
 
@@ -37,9 +38,12 @@ pub struct StandingPart {
     pub last: String,
 }
 
-/// A record's last event.
-pub fn last<R: Record>(payload: &str) -> Result<Event<R>, CommandError> {
-    serde_json::from_str(payload).map_err(|e| unreadable("an event", &e))
+/// A record's last event, from its type, version and payload.
+pub fn last<R: Record>(event: &str) -> Result<Event<R>, CommandError> {
+    let mut words = event.splitn(3, ' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (event_type, version, payload) = (word(), word(), word());
+    read_event(upcasters, event_type, version, payload).map_err(|e| unreadable("an event", &e))
 }
 
 /// The typed record of a draft.
@@ -52,10 +56,10 @@ pub fn unreadable(what: &str, error: &serde_json::Error) -> CommandError {
     CommandError::Internal(format!("{what} is not of its form, at line {}, column {}", error.line(), error.column()))
 }
 
-/// SQL: the payload of the event that made row `c` of the type's read model.
+/// SQL: type, version and payload of the event that made row `c` of the type's read model.
 fn last_event(kind: EntityType) -> String {
     format!(
-        "lateral (select e.payload::text as last from events e
+        "lateral (select e.event_type || ' ' || e.event_version || ' ' || e.payload::text as last from events e
                    where e.aggregate_type = '{}' and e.aggregate_id = $1 || '/' || c.sourced_id
                      and e.sequence = c.sequence limit 1) e",
         kind.name()

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::stage::{Staging, number};
-use crate::command::hub::{encode, standing};
+use crate::command::hub::{encode, read_event, standing, upcasters};
 use crate::command::{Command, CommandError};
 use crate::log::append::AppendTransaction;
 use crate::log::{NewEvent, Tenant};
@@ -39,8 +39,10 @@ struct PlannedRow {
     withdraw: bool,
     sequence: i64,
     record: Option<String>,
-    /// Payload of the record's last event.
+    /// Payload, type and version of the record's last event.
     last: Option<String>,
+    event_type: Option<String>,
+    event_version: Option<String>,
 }
 
 /// Appends what the plan says. `source` is another connection of the tenant's, to read the plan from while the
@@ -95,12 +97,13 @@ async fn decide_group(
     let order = if group.len() > 1 { "p.owner, p.entity, p.sourced_id" } else { "p.sourced_id" };
     // Sorted without the records, which are then looked up one by one: the first batch is there at once.
     let sql = format!(
-        "select p.entity, p.sourced_id, p.line, p.withdraw, p.sequence, s.record, e.payload::text as last
+        "select p.entity, p.sourced_id, p.line, p.withdraw, p.sequence, s.record, e.payload::text as last,
+                e.event_type, e.event_version
            from (select * from {plan} p where p.entity in ({entities}) order by {order} offset 0) p
                 left join lateral (
                   select s.record from {rows} s where s.entity = p.entity and s.sourced_id = p.sourced_id limit 1) s on true
                 left join lateral (
-                  select e.payload from events e
+                  select e.payload, e.event_type, e.event_version from events e
                    where p.sequence > 0 and e.aggregate_type = case p.entity {names} end
                      and e.aggregate_id = $1 || '/' || p.sourced_id and e.sequence = p.sequence limit 1) e on true"
     );
@@ -128,7 +131,12 @@ async fn decide_group(
 
 fn decide<R: Record>(row: PlannedRow, job: &str, client: &str) -> Result<Option<NewEvent>, CommandError> {
     let internal = |e: serde_json::Error| CommandError::Internal(e.to_string());
-    let last = row.last.as_deref().map(serde_json::from_str).transpose().map_err(internal)?;
+    let last = match (&row.event_type, &row.event_version, &row.last) {
+        (Some(event_type), Some(version), Some(payload)) => {
+            Some(read_event(upcasters, event_type, version, payload).map_err(internal)?)
+        }
+        _ => None,
+    };
     let command = match row.record.filter(|_| !row.withdraw) {
         Some(record) => Command::Record(serde_json::from_str(&record).map_err(internal)?),
         None => Command::Withdraw,

@@ -165,9 +165,9 @@ impl Checks<'_> {
     fn roles_after(&self) -> String {
         format!(
             "roles_after (line, user_id, org_id, role_type, profile_id) as materialized (
-               select s.line, s.owner, s.record::json -> 'org' ->> 'sourcedId', s.record::json ->> 'roleType',
-                      s.record::json ->> 'userProfile'
-                 from {rows} s where s.entity = {role} and s.record is not null and not s.withdrawn{})",
+               select s.line, s.owner, r.org ->> 'sourcedId', r.\"roleType\", r.\"userProfile\"
+                 from {rows} s, json_to_record(s.record::json) as r(org json, \"roleType\" text, \"userProfile\" text)
+                where s.entity = {role} and s.record is not null and not s.withdrawn{})",
             self.left_alone(
                 EntityType::Role,
                 "null, user_sourced_id, org_sourced_id, role_type, user_profile_sourced_id"
@@ -216,11 +216,12 @@ impl Checks<'_> {
         if self.mode(EntityType::User).is_some() {
             let finding = |column, code| Finding { kind: EntityType::User, column, code };
             let elsewhere = format!(
-                "with {roles} select s.line, s.record::json -> 'primaryOrg' ->> 'sourcedId' from {rows} s
+                "with {roles} select s.line, named.org from {rows} s,
+                    lateral (select s.record::json -> 'primaryOrg' ->> 'sourcedId' as org offset 0) named
                   where s.entity = {user} and s.record is not null and not s.withdrawn and {whole}
-                    and s.record::json -> 'primaryOrg' ->> 'sourcedId' is not null
+                    and named.org is not null
                     and not exists (select from roles_after r where r.user_id = s.sourced_id
-                                       and r.org_id = s.record::json -> 'primaryOrg' ->> 'sourcedId')"
+                                       and r.org_id = named.org)"
             );
             let elsewhere_finding = finding("primaryOrgSourcedId", Code::PrimaryOrgWithoutRole);
             errors = self.list(conn, errors, elsewhere_finding, &elsewhere).await?;
