@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
@@ -18,18 +19,23 @@ use super::apply::apply;
 use super::check::Checks;
 use super::decode::{Decoded, decode};
 use super::package::{Mode, Package, Stopped};
-use super::plan::{ChangeCounts, plan};
+use super::plan::{ChangeCounts, Changes, plan};
 use super::stage::{Stager, Staging, write_errors};
 use crate::command::CommandError;
 use crate::log::{AppendError, Log, Tenant};
 use crate::roster::EntityType;
 
+/// The states of an import, in their order; the last two are its ends.
+pub const STATES: [&str; 6] = ["queued", "reading", "planning", "applying", "completed", "failed"];
+
 /// What is kept of an import.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, JsonSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Import", deny_unknown_fields)]
 pub struct Job {
     pub id: Uuid,
-    /// queued, reading, planning, applying, completed or failed.
+    /// How far it is.
+    #[schemars(extend("enum" = STATES))]
     pub state: String,
     pub file_name: String,
     pub bytes: i64,
@@ -37,12 +43,16 @@ pub struct Job {
     pub edition: Option<String>,
     pub client: String,
     /// Rows read per file; null for files of services that are not read yet.
+    #[schemars(with = "BTreeMap<String, Option<u64>>")]
     pub rows: Json<serde_json::Value>,
     /// Per entity: created, changed, restored, withdrawn, unchanged. What was done, or would have been.
+    #[schemars(with = "BTreeMap<String, Changes>")]
     pub changes: Json<serde_json::Value>,
     /// Seconds per phase.
+    #[schemars(with = "BTreeMap<String, f64>")]
     pub phases: Json<serde_json::Value>,
     pub errors: i64,
+    /// Why it failed, when not for errors in the set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
     /// Log position of the roster with the import applied.
