@@ -10,6 +10,7 @@ mod imports;
 mod intake_limits;
 mod log;
 mod oneroster;
+mod openapi;
 mod outage;
 mod queue;
 mod read_models;

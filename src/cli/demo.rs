@@ -76,12 +76,13 @@ RosterHub serves at http://{address} (Ctrl-C stops it). In another terminal:
   # what a learning tool does: it proves itself, and is given a token for an hour
   curl -u {client} -d grant_type=client_credentials http://{address}/oauth/token
   # a changed roster: make a delta of the same city, then hand it in
-  rosterhub sample --schools {schools} --students-per-school {students} --delta 1 --out delta.zip
+  {program} sample --schools {schools} --students-per-school {students} --delta 1 --out delta.zip
   curl -H \"Authorization: Bearer $TOKEN\" -H \"Prefer: wait=30\" --data-binary @delta.zip http://{address}/rosterhub/v1/imports
   # a broken set: every error named, nothing applied
-  rosterhub sample --errors --out broken.zip
+  {program} sample --errors --out broken.zip
   curl -H \"Authorization: Bearer $TOKEN\" -H \"Prefer: wait=30\" --data-binary @broken.zip http://{address}/rosterhub/v1/imports
 ",
+        program = std::env::args().next().unwrap_or_else(|| "rosterhub".to_owned()),
         schools = city.schools,
         students = city.students_per_school,
     )

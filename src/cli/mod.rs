@@ -4,6 +4,7 @@ mod client;
 mod demo;
 mod import;
 mod key;
+mod openapi;
 mod rebuild;
 mod sample;
 mod serve;
@@ -66,6 +67,8 @@ enum Command {
     Key(key::KeyCommand),
     /// Write a sample OneRoster set of a Japanese city. Nobody in it is real.
     Sample(sample::Sample),
+    /// Print the OpenAPI document of the Rostering service, or of the hub's own paths.
+    Openapi(openapi::Openapi),
     /// Print a configuration file with every setting explained.
     Config,
 }
@@ -94,6 +97,7 @@ impl Cli {
                 return Ok(ExitCode::SUCCESS);
             }
             Command::Sample(sample) => return sample.run(output),
+            Command::Openapi(openapi) => return Ok(openapi.run()),
             _ => {}
         }
         let config = Config::read(self.config.as_ref())?;
@@ -108,7 +112,7 @@ impl Cli {
             Command::Tenant(command) => command.run(&session, output).await,
             Command::Client(command) => command.run(&session, output).await,
             Command::Key(command) => command.run(&session, output).await,
-            Command::Config | Command::Sample(_) => Ok(ExitCode::SUCCESS),
+            Command::Config | Command::Sample(_) | Command::Openapi(_) => Ok(ExitCode::SUCCESS),
         };
         session.close().await;
         outcome

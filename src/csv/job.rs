@@ -3,21 +3,27 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::plan::ChangeCounts;
+use super::plan::{ChangeCounts, Changes};
 use super::stage::Staging;
 use crate::log::{Log, Tenant};
 
+/// The states of an import, in their order; the last two are its ends.
+pub const STATES: [&str; 6] = ["queued", "reading", "planning", "applying", "completed", "failed"];
+
 /// What is kept of an import.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, JsonSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Import", deny_unknown_fields)]
 pub struct Job {
     pub id: Uuid,
-    /// queued, reading, planning, applying, completed or failed.
+    /// How far it is.
+    #[schemars(extend("enum" = STATES))]
     pub state: String,
     pub file_name: String,
     pub bytes: i64,
@@ -25,12 +31,16 @@ pub struct Job {
     pub edition: Option<String>,
     pub client: String,
     /// Rows read per file; null for files of services that are not read yet.
+    #[schemars(with = "BTreeMap<String, Option<u64>>")]
     pub rows: Json<serde_json::Value>,
     /// Per entity: created, changed, restored, withdrawn, unchanged. What was done, or would have been.
+    #[schemars(with = "BTreeMap<String, Changes>")]
     pub changes: Json<serde_json::Value>,
     /// Seconds per phase.
+    #[schemars(with = "BTreeMap<String, f64>")]
     pub phases: Json<serde_json::Value>,
     pub errors: i64,
+    /// Why it failed, when not for errors in the set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
     /// Log position of the roster with the import applied.
@@ -201,6 +211,15 @@ fn lock_key(job: Uuid) -> i64 {
     job.as_u64_pair().1 as i64
 }
 
+/// Whether no one holds the job any more; if so, this connection does until it lets go.
+async fn is_dead(conn: &mut PgConnection, job: Uuid) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(lock_key(job)).fetch_one(conn).await
+}
+
+async fn let_go(conn: &mut PgConnection, job: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("select pg_advisory_unlock($1)").bind(lock_key(job)).execute(conn).await.map(drop)
+}
+
 /// Closes the jobs of programs that ended in the middle. Their events were never committed.
 pub async fn close_interrupted(log: &Log) -> Result<u64, sqlx::Error> {
     let mut closed = 0;
@@ -212,15 +231,27 @@ pub async fn close_interrupted(log: &Log) -> Result<u64, sqlx::Error> {
                 .fetch_all(&mut *conn)
                 .await?;
         for id in unfinished {
-            let dead: bool =
-                sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(lock_key(id)).fetch_one(&mut *conn).await?;
-            if dead {
+            if is_dead(&mut conn, id).await? {
                 let why = "interrupted: the program ended before the import was applied; nothing was changed";
                 JobRecord { tenant: tenant.clone(), id }.fail(&mut conn, Some(why), None).await?;
                 Staging::of(id).drop(&mut conn).await?;
-                sqlx::query("select pg_advisory_unlock($1)").bind(lock_key(id)).execute(&mut *conn).await?;
+                let_go(&mut conn, id).await?;
                 closed += 1;
             }
+        }
+    }
+    // A program may also end between an import's completion and the end of its staging tables.
+    let mut conn = log.db().pool().acquire().await?;
+    let left: Vec<String> = sqlx::query_scalar(
+        "select distinct substring(tablename from '_([0-9a-f]{32})$') from pg_tables
+          where schemaname = 'staging' and tablename ~ '_[0-9a-f]{32}$'",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for id in left.iter().filter_map(|id| Uuid::try_parse(id).ok()) {
+        if is_dead(&mut conn, id).await? {
+            Staging::of(id).drop(&mut conn).await?;
+            let_go(&mut conn, id).await?;
         }
     }
     Ok(closed)

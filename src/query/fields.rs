@@ -1,7 +1,7 @@
 //! The `fields` parameter: some members of a document, cut out without parsing it.
 
 use crate::roster::EntityType;
-use crate::roster::shape::members;
+use crate::roster::shape::document;
 
 /// The members to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,13 +11,11 @@ pub struct Fields(Vec<String>);
 #[error("{0}")]
 pub struct BadFields(pub String);
 
-const BASE: [&str; 4] = ["sourcedId", "status", "dateLastModified", "metadata"];
-
 impl Fields {
     /// Reads a comma separated list. A dotted item means the member that it begins with. `lenient`: an unknown item
     /// selects everything, as the binding's text has it (§3.4); else it is an error, as its OpenAPI file says.
     pub fn read(text: &str, kind: EntityType, lenient: bool) -> Result<Option<Self>, BadFields> {
-        let known: Vec<&str> = BASE.into_iter().chain(members(kind).iter().map(|m| m.json)).collect();
+        let known: Vec<&str> = document(kind).iter().map(|member| member.json).collect();
         let mut chosen = Vec::new();
         let mut unknown = None;
         for item in text.split(',').map(str::trim) {

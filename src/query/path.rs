@@ -1,6 +1,6 @@
 //! What a dotted path of JSON names means: a typed column of the read model, or a place in the document.
 
-use crate::roster::shape::{Content, Member, member};
+use crate::roster::shape::{Content, Member, document, member};
 use crate::roster::{EntityType, Field, Kind, japan};
 
 /// Something that records can be compared and sorted by.
@@ -77,6 +77,32 @@ impl Operand {
     fn document(path: &[&str], folded: bool) -> Self {
         let steps: String = path.iter().map(|step| format!(".\"{step}\"")).collect();
         Self { source: Source::Document(format!("lax ${steps}")), form: Form::List { folded }, required: false }
+    }
+}
+
+/// All paths that mean something for a record type. Besides them, `metadata.` may be followed by any key.
+pub fn paths(kind: EntityType) -> Vec<String> {
+    document(kind).iter().flat_map(|member| within_member(kind, member)).collect()
+}
+
+fn within_member(kind: EntityType, member: &Member) -> Vec<String> {
+    let below = |steps: &[&str]| steps.iter().map(|step| format!("{}.{step}", member.json)).collect();
+    match &member.content {
+        Content::Children(_) => below(&["sourcedId", "type"]),
+        Content::Field(field) => match field.kind {
+            Kind::GuidRef | Kind::GuidRefList => below(&["sourcedId", "type"]),
+            Kind::UserIds => below(&["type", "identifier"]),
+            _ => vec![member.json.to_owned()],
+        },
+        Content::Parts(members) => {
+            let paths: Vec<String> = members.iter().flat_map(|part| within_member(kind, part)).collect();
+            below(&paths.iter().map(String::as_str).collect::<Vec<_>>())
+        }
+        Content::Metadata => {
+            let known = japan::EXTENSIONS.iter().filter(|extension| extension.entity == kind);
+            below(&known.map(|extension| extension.field.json).collect::<Vec<_>>())
+        }
+        Content::Id | Content::Status | Content::Modified | Content::PartId => vec![member.json.to_owned()],
     }
 }
 
@@ -173,23 +199,20 @@ mod tests {
         }
     }
 
-    /// Every field is reached by some path, so that all can be filtered and sorted by.
+    /// Every field is reached by some path, so that all can be filtered and sorted by, and no path is told in vain.
     #[test]
-    fn every_field_has_its_path() {
+    fn every_field_has_its_path_and_every_path_its_meaning() {
         for kind in EntityType::ALL {
+            let paths = paths(kind);
+            for path in &paths {
+                assert!(Operand::resolve(kind, path).is_some(), "{}: {path}", kind.name());
+            }
             for field in kind.entity().fields {
-                let suffix = match field.kind {
-                    Kind::GuidRef | Kind::GuidRefList => ".sourcedId",
-                    Kind::UserIds => ".identifier",
-                    _ => "",
-                };
-                assert!(
-                    Operand::resolve(kind, &format!("{}{suffix}", field.json)).is_some(),
-                    "{}.{}",
-                    kind.name(),
-                    field.json
-                );
+                let reaches = |path: &String| path.split('.').next() == Some(field.json);
+                assert!(paths.iter().any(reaches), "{}.{}", kind.name(), field.json);
             }
         }
+        assert!(paths(EntityType::User).contains(&"userProfiles.credentials.username".to_owned()));
+        assert!(paths(EntityType::Enrollment).contains(&"metadata.jp.shussekiNo".to_owned()));
     }
 }

@@ -148,6 +148,12 @@ impl PublicAddress {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The prefix alone: the path that all of the hub's own are below.
+    pub fn path(&self) -> &str {
+        let host = self.0.find("://").map_or(0, |scheme| scheme + 3);
+        self.0[host..].find('/').map_or("", |path| &self.0[host + path..])
+    }
 }
 
 impl fmt::Display for PublicAddress {
@@ -243,6 +249,8 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-prefix", "/roster/"),
         ];
+        let prefixed = proxies(1, ProxyHeaders::XForwarded).public(None, &headers(&forwarded));
+        assert_eq!((prefixed.path(), PublicAddress::of("http", "h", "").path()), ("/roster", ""));
         assert_eq!(public(0, &forwarded), "http://10.0.0.7");
         assert_eq!(public(1, &forwarded), "https://hub.example/roster");
         let bad = [

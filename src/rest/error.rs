@@ -3,6 +3,8 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::json;
 
 use super::admission::Refusal;
@@ -13,62 +15,123 @@ use crate::db::is_unavailable;
 /// Seconds after which to ask again while the database is away.
 pub const RETRY_AFTER: u64 = 5;
 
+/// The ways in which requests on OneRoster's paths fail (REST binding, status codes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    InvalidFilter,
+    InvalidSelection,
+    InvalidData,
+    Unauthorised,
+    Forbidden,
+    UnknownObject,
+    TooManyRequests,
+    Internal,
+    Busy,
+    WrongVerb,
+}
+
+/// Status, `imsx_codeMinorFieldValue`, and when. In the order of the variants.
+static FAILURES: [(StatusCode, &str, &str); 10] = [
+    (StatusCode::BAD_REQUEST, "invalid_filter_field", "`filter` or `sort` is malformed or names an unknown field"),
+    (StatusCode::BAD_REQUEST, "invalid_selection_field", "`fields` names an unknown member or a blank one"),
+    (StatusCode::BAD_REQUEST, "invaliddata", "another parameter or header is unknown or malformed"),
+    (StatusCode::UNAUTHORIZED, "unauthorisedrequest", "the token is missing, ended or unknown"),
+    (StatusCode::FORBIDDEN, "forbidden", "the token has none of the scopes, or the client may not call from there"),
+    (StatusCode::NOT_FOUND, "unknownobject", "a record that the path names is not there"),
+    (StatusCode::TOO_MANY_REQUESTS, "server_busy", "the client asks more often than it may"),
+    (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", "the hub failed"),
+    (StatusCode::SERVICE_UNAVAILABLE, "server_busy", "the database is away, or the log has not reached the position"),
+    (StatusCode::METHOD_NOT_ALLOWED, "invaliddata", "the verb is not GET or HEAD"),
+];
+
+impl Failure {
+    pub const ALL: [Self; 10] = [
+        Self::InvalidFilter,
+        Self::InvalidSelection,
+        Self::InvalidData,
+        Self::Unauthorised,
+        Self::Forbidden,
+        Self::UnknownObject,
+        Self::TooManyRequests,
+        Self::Internal,
+        Self::Busy,
+        Self::WrongVerb,
+    ];
+
+    pub fn status(self) -> StatusCode {
+        FAILURES[self as usize].0
+    }
+
+    /// `imsx_codeMinorFieldValue`.
+    pub fn minor(self) -> &'static str {
+        FAILURES[self as usize].1
+    }
+
+    /// When a request fails so, in words.
+    pub fn when(self) -> &'static str {
+        FAILURES[self as usize].2
+    }
+}
+
+/// The members of `imsx_StatusInfo` that are the same in every failure.
+pub const CODE_MAJOR: &str = "failure";
+pub const SEVERITY: &str = "error";
+pub const FIELD_NAME: &str = "TargetEndSystem";
+
 /// An error on OneRoster's paths (REST binding, imsx_StatusInfo).
 #[derive(Debug)]
 pub struct ImsxError {
-    status: StatusCode,
-    minor: &'static str,
+    failure: Failure,
     description: String,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl ImsxError {
-    fn new(status: StatusCode, minor: &'static str, description: impl Into<String>) -> Self {
-        Self { status, minor, description: description.into(), header: None }
+    fn new(failure: Failure, description: impl Into<String>) -> Self {
+        Self { failure, description: description.into(), header: None }
     }
     pub fn invalid_data(description: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invaliddata", description)
+        Self::new(Failure::InvalidData, description)
     }
     pub fn filter(why: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_filter_field", format!("{why}."))
+        Self::new(Failure::InvalidFilter, format!("{why}."))
     }
     pub fn selection(why: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_selection_field", format!("{why}."))
+        Self::new(Failure::InvalidSelection, format!("{why}."))
     }
     /// The log has not reached the position that the client asked for.
     pub fn behind(position: i64) -> Self {
-        let description = format!("The log has not reached position {position} yet; try again soon.");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_busy", description)
+        Self::new(Failure::Busy, format!("The log has not reached position {position} yet; try again soon."))
     }
     pub fn unknown_object(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "unknownobject", format!("Unknown Object: {what}"))
+        Self::new(Failure::UnknownObject, format!("Unknown Object: {what}"))
     }
     pub fn unknown_path() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "unknownobject", "Unknown Object: there is no such path.")
+        Self::new(Failure::UnknownObject, "Unknown Object: there is no such path.")
     }
     pub fn wrong_verb() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "invaliddata", "This path is read with GET.")
+        Self::new(Failure::WrongVerb, "This path is read with GET.")
     }
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", "The request could not be answered.")
+        Self::new(Failure::Internal, "The request could not be answered.")
     }
 }
 
 impl Refusal for ImsxError {
     fn unauthorised(given: bool) -> Self {
         let header = Some(challenge(given));
-        Self { header, ..Self::new(StatusCode::UNAUTHORIZED, "unauthorisedrequest", TOKEN_NEEDED) }
+        Self { header, ..Self::new(Failure::Unauthorised, TOKEN_NEEDED) }
     }
     fn insufficient_scope(any_of: &[Scope]) -> Self {
         let (header, description) = lacking(any_of);
-        Self { header: Some(header), ..Self::new(StatusCode::FORBIDDEN, "forbidden", description) }
+        Self { header: Some(header), ..Self::new(Failure::Forbidden, description) }
     }
     fn wrong_address() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", WRONG_ADDRESS)
+        Self::new(Failure::Forbidden, WRONG_ADDRESS)
     }
     fn too_many_requests(wait: u64) -> Self {
         let header = Some((header::RETRY_AFTER, HeaderValue::from(wait)));
-        Self { header, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "server_busy", TOO_MANY) }
+        Self { header, ..Self::new(Failure::TooManyRequests, TOO_MANY) }
     }
 }
 
@@ -81,7 +144,7 @@ impl From<sqlx::Error> for ImsxError {
 impl ImsxError {
     pub fn of_database(error: &sqlx::Error) -> Self {
         if is_unavailable(error) {
-            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_busy", "The database is away; try again soon.");
+            return Self::new(Failure::Busy, "The database is away; try again soon.");
         }
         // Class 22: a value that the client sent is none of its type, as in a cursor that was tampered with.
         if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code.starts_with("22")) {
@@ -95,16 +158,32 @@ impl ImsxError {
 impl IntoResponse for ImsxError {
     fn into_response(self) -> Response {
         let body = json!({
-            "imsx_codeMajor": "failure",
-            "imsx_severity": "error",
+            "imsx_codeMajor": CODE_MAJOR,
+            "imsx_severity": SEVERITY,
             "imsx_description": self.description,
             "imsx_CodeMinor": { "imsx_codeMinorField": [{
-                "imsx_codeMinorFieldName": "TargetEndSystem",
-                "imsx_codeMinorFieldValue": self.minor,
+                "imsx_codeMinorFieldName": FIELD_NAME,
+                "imsx_codeMinorFieldValue": self.failure.minor(),
             }]},
         });
-        with_headers(self.status, self.header, (self.status, Json(body)).into_response())
+        let status = self.failure.status();
+        with_headers(status, self.header, (status, Json(body)).into_response())
     }
+}
+
+/// How an error on the hub's own paths is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Error", deny_unknown_fields)]
+pub struct ErrorBody<'a> {
+    error: ErrorMember<'a>,
+}
+
+/// The code is stable; the message is for people.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline, deny_unknown_fields)]
+struct ErrorMember<'a> {
+    code: &'a str,
+    message: &'a str,
 }
 
 /// An error on the hub's own paths: `{"error":{"code":"…","message":"…"}}`.
@@ -198,7 +277,7 @@ impl From<std::io::Error> for HubError {
 
 impl IntoResponse for HubError {
     fn into_response(self) -> Response {
-        let body = json!({ "error": { "code": self.code, "message": self.message } });
+        let body = ErrorBody { error: ErrorMember { code: self.code, message: &self.message } };
         with_headers(self.status, self.header, (self.status, Json(body)).into_response())
     }
 }

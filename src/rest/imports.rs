@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::{Stream, TryStreamExt};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -23,14 +24,14 @@ use super::extract::{HubPath, HubQuery};
 use super::{Hub, Importer, POSITION};
 use crate::command::CommandError;
 use crate::csv::import::{Import, Progress, Upload};
-use crate::csv::job::{self, Job};
+use crate::csv::job::{self, Job, JobError};
 use crate::csv::queue::Place;
 use crate::log::Tenant;
 use crate::roster::Code;
 
 /// RFC 7240: `Prefer: wait=30` asks to hold the answer until the import has ended.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-const LONGEST_WAIT: u64 = 60;
+pub const LONGEST_WAIT: u64 = 60;
 
 /// Imports of this process.
 #[derive(Default)]
@@ -162,6 +163,43 @@ async fn wait(hub: &Hub, id: Uuid, headers: &HeaderMap) {
     }
 }
 
+/// The latest imports, newest first.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ImportPage {
+    imports: Vec<Job>,
+}
+
+/// Errors of an import, in the order in which they were found.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ErrorPage {
+    /// How many errors the import has.
+    total: i64,
+    errors: Vec<ListedError>,
+}
+
+/// One error of an import.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ImportError", deny_unknown_fields)]
+struct ListedError {
+    /// 1, 2, 3, …
+    number: i64,
+    file: String,
+    /// 1 is the header, 0 the whole file.
+    line: i64,
+    column: String,
+    #[schemars(extend("enum" = Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>()))]
+    code: String,
+    /// What is wrong; masked where it is personal.
+    value: String,
+    /// What is wrong and how to mend it.
+    message: Option<&'static str>,
+    /// The same in Japanese.
+    message_ja: Option<&'static str>,
+}
+
 /// `GET /imports`: the latest jobs, newest first.
 async fn list(
     Importer(client): Importer,
@@ -170,8 +208,8 @@ async fn list(
 ) -> Result<Response, HubError> {
     let limit = number(&query, "limit", 100)?.clamp(1, 1_000);
     let offset = number(&query, "offset", 0)?;
-    let jobs = job::list(&hub.log, &client.tenant, limit, offset).await?;
-    Ok(Json(json!({ "imports": jobs })).into_response())
+    let imports = job::list(&hub.log, &client.tenant, limit, offset).await?;
+    Ok(Json(ImportPage { imports }).into_response())
 }
 
 /// `GET /imports/{id}`: the job; with `Prefer: wait=…` held until it has ended.
@@ -200,17 +238,24 @@ async fn errors(
     let limit = number(&query, "limit", 1_000)?.clamp(1, 10_000);
     let job = job::find(&hub.log, &client.tenant, id).await?.ok_or_else(|| HubError::not_found("import"))?;
     let errors = job::errors(&hub.log, &client.tenant, id, after, limit).await?;
-    let errors: Vec<_> = errors
-        .iter()
-        .map(|e| {
-            let code = Code::from_name(&e.code);
-            json!({
-                "number": e.number, "file": e.file, "line": e.line, "column": e.column, "code": e.code,
-                "value": e.value, "message": code.map(Code::english), "messageJa": code.map(Code::japanese),
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "total": job.errors, "errors": errors })).into_response())
+    let errors = errors.into_iter().map(ListedError::from).collect();
+    Ok(Json(ErrorPage { total: job.errors, errors }).into_response())
+}
+
+impl From<JobError> for ListedError {
+    fn from(error: JobError) -> Self {
+        let code = Code::from_name(&error.code);
+        Self {
+            number: error.number,
+            file: error.file,
+            line: error.line,
+            column: error.column,
+            code: error.code,
+            value: error.value,
+            message: code.map(Code::english),
+            message_ja: code.map(Code::japanese),
+        }
+    }
 }
 
 fn number(query: &HashMap<String, String>, name: &str, default: i64) -> Result<i64, HubError> {

@@ -10,6 +10,7 @@ pub mod extract;
 pub mod imports;
 pub mod oauth;
 pub mod oneroster;
+pub mod openapi;
 pub mod parameters;
 pub mod refused;
 pub mod wait;
@@ -44,6 +45,9 @@ pub const POSITION: HeaderName = HeaderName::from_static("rosterhub-position");
 
 /// Where the Rostering service is.
 pub const ROSTERING: &str = "/ims/oneroster/rostering/v1p2";
+
+/// Where the hub's own paths are.
+pub const HUB: &str = "/rosterhub/v1";
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -104,8 +108,9 @@ fn router(hub: Hub) -> Router {
         .layer(CatchPanicLayer::custom(|_| HubError::internal().into_response()));
     Router::new()
         .nest(ROSTERING, oneroster)
-        .nest("/rosterhub/v1", own)
+        .nest(HUB, own)
         .merge(oauth::router())
+        .merge(openapi::router())
         .route("/health/live", get(async || "ok\n"))
         .route("/health/ready", get(ready))
         .fallback(async || HubError::unknown_path())

@@ -8,7 +8,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::Hub;
@@ -34,7 +35,27 @@ pub fn router() -> Router<Hub> {
     tokens.merge(keys)
 }
 
-/// An error as RFC 6749, section 5.2, has it: `{"error":"…","error_description":"…"}`.
+/// A token, as RFC 6749, section 5.1, has it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Token", deny_unknown_fields)]
+pub struct TokenAnswer {
+    access_token: String,
+    #[schemars(extend("enum" = ["Bearer"]))]
+    token_type: &'static str,
+    /// Seconds that it lives.
+    expires_in: i64,
+    /// The scopes granted, blanks between.
+    scope: String,
+}
+
+/// An error as RFC 6749, section 5.2, has it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TokenError", deny_unknown_fields)]
+pub struct ErrorAnswer<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
 #[derive(Debug)]
 struct OAuthError {
     status: StatusCode,
@@ -93,7 +114,7 @@ impl From<Refused> for OAuthError {
 
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
-        let body = Json(json!({ "error": self.code, "error_description": self.description }));
+        let body = Json(ErrorAnswer { error: self.code, error_description: &self.description });
         let mut response = not_stored((self.status, body).into_response());
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
@@ -130,10 +151,12 @@ async fn token(
     let (client_id, secret) = credentials(&parts.headers, &form)?;
     let request = grant::Request { client_id: &client_id, secret: &secret, scope: form.get("scope"), address };
     let grant = hub.auth.grant(request).await?;
-    let body = json!({
-        "access_token": grant.token, "token_type": "Bearer", "expires_in": grant.expires_in,
-        "scope": grant.scopes.to_string(),
-    });
+    let body = TokenAnswer {
+        access_token: grant.token,
+        token_type: "Bearer",
+        expires_in: grant.expires_in,
+        scope: grant.scopes.to_string(),
+    };
     Ok(not_stored(Json(body).into_response()))
 }
 

@@ -10,8 +10,78 @@ use crate::query::path::Operand;
 use crate::query::sql::time;
 
 pub const DEFAULT_LIMIT: i64 = 100;
-const OF_LISTS: [&str; 8] = ["limit", "offset", "sort", "orderBy", "filter", "fields", "cursor", "asOf"];
-const OF_SINGLES: [&str; 2] = ["fields", "asOf"];
+
+/// A query parameter, as data.
+pub struct Parameter {
+    pub name: &'static str,
+    /// Single records take it too.
+    pub of_singles: bool,
+    pub form: Form,
+    pub doc: &'static str,
+}
+
+/// What a parameter's value looks like.
+pub enum Form {
+    /// Whole number from `least` on.
+    Number {
+        least: i64,
+        default: i64,
+    },
+    OneOf(&'static [&'static str]),
+    /// Path of a field (`school.sourcedId`).
+    Path,
+    /// Names of members, commas between.
+    Members,
+    Text,
+}
+
+const fn of_lists(name: &'static str, form: Form, doc: &'static str) -> Parameter {
+    Parameter { name, of_singles: false, form, doc }
+}
+
+const fn of_all(name: &'static str, form: Form, doc: &'static str) -> Parameter {
+    Parameter { name, of_singles: true, form, doc }
+}
+
+/// All there are.
+pub static PARAMETERS: [Parameter; 8] = [
+    of_lists(
+        "limit",
+        Form::Number { least: 1, default: DEFAULT_LIMIT },
+        "Records on a page, at most. More than the server's largest page is taken for that page.",
+    ),
+    of_lists("offset", Form::Number { least: 0, default: 0 }, "Records before the page."),
+    of_lists(
+        "sort",
+        Form::Path,
+        "The field to sort by, by code points. Without it, and among equals, records are in the order of `sourcedId`.",
+    ),
+    of_lists("orderBy", Form::OneOf(&["asc", "desc"]), "Direction of the order; `asc` when it is left out."),
+    of_lists(
+        "filter",
+        Form::Text,
+        "Which records: `field<operator>'value'`, for example `familyName='佐藤' AND status='active'`. Operators are \
+         `=`, `!=`, `>`, `>=`, `<`, `<=` and `~` (contains); a quote inside the value is doubled. Clauses are joined \
+         by ` AND ` and ` OR `, the former first; parentheses may stand around them. Fields are those of `sort`.",
+    ),
+    of_all(
+        "fields",
+        Form::Members,
+        "The members to send, commas between; all when it is left out. Members that are required otherwise are not \
+         sent either unless they are named here.",
+    ),
+    of_lists(
+        "cursor",
+        Form::Text,
+        "Where the page begins, as the addresses in `Link` have it. It keeps to the log position of the first page. \
+         Not together with `offset`.",
+    ),
+    of_all(
+        "asOf",
+        Form::Text,
+        "The roster as it stood: at a log position (`1234`) or at a time (`2026-04-01T00:00:00Z`).",
+    ),
+];
 
 /// How servers differ where the standard is silent or contradicts itself.
 #[derive(Clone, Copy, Debug)]
@@ -55,9 +125,9 @@ impl Parameters {
         leniency: Leniency,
     ) -> Result<Self, ImsxError> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(text.as_bytes()).into_owned().collect();
-        let known: &[&str] = if endpoint.is_single { &OF_SINGLES } else { &OF_LISTS };
+        let is_known = |name: &str| of(endpoint).any(|parameter| parameter.name == name);
         for (n, (name, value)) in pairs.iter().enumerate() {
-            if !known.contains(&name.as_str()) {
+            if !is_known(name) {
                 if leniency.parameters {
                     continue;
                 }
@@ -116,6 +186,12 @@ impl Parameters {
         }
         text.finish()
     }
+}
+
+/// The parameters that an operation takes.
+pub fn of(endpoint: &Endpoint) -> impl Iterator<Item = &'static Parameter> {
+    let is_single = endpoint.is_single;
+    PARAMETERS.iter().filter(move |parameter| parameter.of_singles || !is_single)
 }
 
 fn sort(endpoint: &Endpoint, field: Option<&str>, order: Option<&str>) -> Result<Option<Sort>, ImsxError> {

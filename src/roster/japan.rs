@@ -14,8 +14,8 @@ pub struct Extension {
     pub older_column: Option<&'static str>,
 }
 
-const fn extension(entity: EntityType, field: Field, key: &'static str) -> Extension {
-    Extension { entity, field: field.named(key, ""), older_column: None }
+const fn extension(entity: EntityType, field: Field, key: &'static str, doc: &'static str) -> Extension {
+    Extension { entity, field: field.named(key, doc), older_column: None }
 }
 
 const fn formerly(mut extension: Extension, column: &'static str) -> Extension {
@@ -23,21 +23,56 @@ const fn formerly(mut extension: Extension, column: &'static str) -> Extension {
     extension
 }
 
+/// A reading of one of the user's names.
+const fn kana(column: &'static str, key: &'static str, doc: &'static str) -> Extension {
+    extension(EntityType::User, text(column).personal(), key, doc)
+}
+
 /// In the order in which the columns stand at the right end of each file.
 pub static EXTENSIONS: [Extension; 10] = [
-    extension(EntityType::Class, flag("metadata.jp.specialNeeds"), "jp.specialNeeds"),
-    extension(EntityType::User, text("metadata.jp.kanaGivenName").personal(), "jp.kanaGivenName"),
-    extension(EntityType::User, text("metadata.jp.kanaFamilyName").personal(), "jp.kanaFamilyName"),
-    extension(EntityType::User, text("metadata.jp.kanaMiddleName").personal(), "jp.kanaMiddleName"),
-    extension(EntityType::User, guid("metadata.jp.homeClass", EntityType::Class), "jp.homeClass"),
-    extension(EntityType::User, text("metadata.jp.kanaPreferredFamilyName").personal(), "jp.kanaPreferredFamilyName"),
-    extension(EntityType::User, text("metadata.jp.kanaPreferredGivenName").personal(), "jp.kanaPreferredGivenName"),
-    extension(EntityType::User, text("metadata.jp.kanaPreferredMiddleName").personal(), "jp.kanaPreferredMiddleName"),
+    extension(
+        EntityType::Class,
+        flag("metadata.jp.specialNeeds"),
+        "jp.specialNeeds",
+        "\"true\" for a class of special needs education (特別支援学級).",
+    ),
+    kana("metadata.jp.kanaGivenName", "jp.kanaGivenName", "Reading of the given name, in full-width katakana."),
+    kana("metadata.jp.kanaFamilyName", "jp.kanaFamilyName", "Reading of the family name, in full-width katakana."),
+    kana("metadata.jp.kanaMiddleName", "jp.kanaMiddleName", "Reading of the middle name, in full-width katakana."),
+    extension(
+        EntityType::User,
+        guid("metadata.jp.homeClass", EntityType::Class),
+        "jp.homeClass",
+        "sourcedId of the user's homeroom class.",
+    ),
+    kana(
+        "metadata.jp.kanaPreferredFamilyName",
+        "jp.kanaPreferredFamilyName",
+        "Reading of the family name the person goes by, in full-width katakana.",
+    ),
+    kana(
+        "metadata.jp.kanaPreferredGivenName",
+        "jp.kanaPreferredGivenName",
+        "Reading of the given name the person goes by, in full-width katakana.",
+    ),
+    kana(
+        "metadata.jp.kanaPreferredMiddleName",
+        "jp.kanaPreferredMiddleName",
+        "Reading of the middle name the person goes by, in full-width katakana.",
+    ),
     formerly(
-        extension(EntityType::Enrollment, integer("metadata.jp.shussekiNo"), "jp.shussekiNo"),
+        extension(
+            EntityType::Enrollment,
+            integer("metadata.jp.shussekiNo"),
+            "jp.shussekiNo",
+            "Attendance number in the class (出席番号).",
+        ),
         "metadata.jp.ShussekiNo",
     ),
-    formerly(extension(EntityType::Enrollment, flag("metadata.jp.publicFlg"), "jp.publicFlg"), "metadata.jp.PublicFlg"),
+    formerly(
+        extension(EntityType::Enrollment, flag("metadata.jp.publicFlg"), "jp.publicFlg", "Disclosure flag."),
+        "metadata.jp.PublicFlg",
+    ),
 ];
 
 /// The extension that a CSV column means, in whichever edition's spelling.

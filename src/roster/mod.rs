@@ -46,6 +46,7 @@ pub struct Entity {
     /// Read model that holds it (`classes`).
     pub table: &'static str,
     pub fields: &'static [Field],
+    pub doc: &'static str,
     /// The record's own `sourcedId` names a record of this type (demographics: the user's; CSV binding §4).
     pub identified_by: Option<EntityType>,
 }
@@ -129,6 +130,9 @@ macro_rules! with_record {
     };
 }
 pub(crate) use with_record;
+
+/// What [`is_sourced_id`] takes, as a regular expression.
+pub const SOURCED_ID: &str = r"^[0-9A-Za-z.\-_/@]{1,255}$";
 
 /// Whether a string may be a `sourcedId` (CSV binding §4, GUID): 1–255 of `0-9 A-Z a-z . - _ / @`.
 pub fn is_sourced_id(id: &str) -> bool {

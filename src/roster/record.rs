@@ -68,6 +68,7 @@ macro_rules! record {
                 name: $entity,
                 collection: $collection,
                 table: $table,
+                doc: concat!($($doc),*),
                 fields: &[$($spec.named($json, concat!($($field_doc),*))),*],
                 identified_by: record!(@option $($identified_by)?),
             };

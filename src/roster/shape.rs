@@ -2,8 +2,7 @@
 
 use super::{EntityType, Field};
 
-/// A member of a document, or of an object inside one. Base members (`sourcedId`, `status`, `dateLastModified`,
-/// `metadata`) stand in every record and are not listed.
+/// A member of a document, or of an object inside one.
 pub struct Member {
     pub json: &'static str,
     pub required: bool,
@@ -13,6 +12,14 @@ pub struct Member {
 
 /// Where a member's value comes from.
 pub enum Content {
+    /// The record's own `sourcedId`.
+    Id,
+    /// Whether the record is to be deleted.
+    Status,
+    /// When the record last changed.
+    Modified,
+    /// Extensions, under keys of their own.
+    Metadata,
     Field(&'static Field),
     /// GUIDRefs of the records that name this one as their parent.
     Children(EntityType),
@@ -22,7 +29,31 @@ pub enum Content {
     PartId,
 }
 
-/// The members of a record's document, in the order in which they are sent.
+/// What every record's document begins with.
+const BASE: [Member; 3] = [
+    Member { json: "sourcedId", required: true, content: Content::Id, doc: "Id of the record." },
+    Member {
+        json: "status",
+        required: true,
+        content: Content::Status,
+        doc: "A record that is to be deleted stays readable, as tobedeleted.",
+    },
+    Member {
+        json: "dateLastModified",
+        required: true,
+        content: Content::Modified,
+        doc: "When the hub recorded the last change of the record, in UTC.",
+    },
+];
+const METADATA: Member =
+    Member { json: "metadata", required: false, content: Content::Metadata, doc: "Extensions of the standard." };
+
+/// All members of a record's document, in the order in which they are sent.
+pub fn document(kind: EntityType) -> Vec<Member> {
+    BASE.into_iter().chain(members(kind)).chain([METADATA]).collect()
+}
+
+/// Members of a record's document besides those that every record has.
 pub fn members(kind: EntityType) -> Vec<Member> {
     let mut members = match kind {
         EntityType::AcademicSession | EntityType::Org => vec![Member {

@@ -15,6 +15,9 @@ impl Vocabulary {
     }
 }
 
+/// What [`is_extension`] takes, as a regular expression.
+pub const EXTENSION: &str = r"^ext:[a-zA-Z0-9.\-_]+$";
+
 /// `(ext:)[a-zA-Z0-9\.\-_]+`, anchored.
 pub fn is_extension(token: &str) -> bool {
     token
@@ -22,6 +25,7 @@ pub fn is_extension(token: &str) -> bool {
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)))
 }
 
+pub static STATUS: Vocabulary = Vocabulary { name: "status", tokens: &["active", "tobedeleted"], extensible: false };
 pub static SESSION_TYPE: Vocabulary = Vocabulary {
     name: "academicSession.type",
     tokens: &["gradingPeriod", "semester", "schoolYear", "term"],

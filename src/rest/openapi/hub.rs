@@ -1,0 +1,298 @@
+//! The document of the hub's own paths: one table of operations for each of their groups. Schemas of answers follow
+//! from the types that they are made of.
+
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::document::{Access, Answer, Document, Operation, Parameter, Place};
+use super::header::{self, Header};
+use super::writes::writes;
+use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
+use crate::auth::Scope;
+use crate::csv::job::Job;
+use crate::rest::error::ErrorBody;
+use crate::rest::imports::{ErrorPage, ImportPage};
+use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
+use crate::rest::{HUB, ROSTERING};
+
+const DESCRIPTION: &str =
+    "What the hub offers besides OneRoster's own service: imports, writes, access tokens, health.";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A group of operations: name, description, table.
+type Group = (&'static str, &'static str, fn(&mut SchemaGenerator) -> Vec<Operation>);
+
+static GROUPS: [Group; 5] = [
+    ("Imports", "Sets of OneRoster CSV files that are handed in.", imports),
+    ("Writes", "Changes of single records and in batches.", writes),
+    ("Tokens", "OAuth 2.0 client credentials.", tokens),
+    ("Descriptions", "What is served, for programs.", descriptions),
+    ("Health", "For whoever watches over the hub.", health),
+];
+
+pub fn write() -> Value {
+    let mut schemas = SchemaSettings::openapi3().for_serialize().into_generator();
+    let mut operations = Vec::new();
+    for (name, _, table) in &GROUPS {
+        let tagged =
+            table(&mut schemas).into_iter().map(|operation| Operation { tag: (*name).to_owned(), ..operation });
+        operations.extend(tagged);
+    }
+    Document {
+        title: "RosterHub: the hub's own paths",
+        description: DESCRIPTION,
+        server: PLACEHOLDER.to_owned(),
+        token_url: format!("{PLACEHOLDER}{TOKEN_PATH}"),
+        tags: GROUPS.iter().map(|(name, doc, _)| ((*name).to_owned(), (*doc).to_owned())).collect(),
+        operations,
+        schemas: left_out(schemas.take_definitions(true)),
+    }
+    .write()
+}
+
+/// Members that may be left out are never null: the hub's types leave out what they do not have.
+fn left_out(mut schemas: Map<String, Value>) -> Map<String, Value> {
+    for schema in schemas.values_mut() {
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        for (name, member) in schema["properties"].as_object_mut().into_iter().flatten() {
+            if let Some(member) = member.as_object_mut().filter(|_| !required.contains(&name.as_str().into())) {
+                member.remove("nullable");
+            }
+        }
+    }
+    schemas
+}
+
+fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
+    let access = || Access::Token(&[Scope::Import]);
+    let upload = || json!({ "type": "string", "format": "binary" });
+    let form = json!({ "type": "object", "required": ["file"], "properties": { "file": upload() } });
+    let id = || Parameter {
+        key: "importId".into(),
+        name: "id",
+        place: Place::Path,
+        schema: json!({ "type": "string", "format": "uuid" }),
+        doc: "Id of the import.".into(),
+    };
+    let create = Operation {
+        access: access(),
+        parameters: vec![header::prefer()],
+        body: vec![("application/zip", upload()), ("multipart/form-data", form)],
+        answers: [
+            vec![
+                ok::<Job>(schemas, 200, "The import has ended.", &[&header::POSITION]),
+                ok::<Job>(schemas, 202, "The import has been accepted.", &[&header::LOCATION]),
+            ],
+            failures(schemas, &[400, 401, 403, 413, 429, 503]),
+        ]
+        .concat(),
+        ..operation("post", "/imports", "createImport", "Hands in a set: a zip, all of which is applied or nothing.")
+    };
+    let list = Operation {
+        access: access(),
+        parameters: vec![
+            number("limit", "Imports in the answer, at most 1,000.", 100),
+            number("offset", "Imports before the first one.", 0),
+        ],
+        answers: [vec![ok::<ImportPage>(schemas, 200, "Imports.", &[])], failures(schemas, &[400, 401, 403, 429, 503])]
+            .concat(),
+        ..operation("get", "/imports", "getImports", "The latest imports, newest first.")
+    };
+    let single = Operation {
+        access: access(),
+        parameters: vec![id(), header::prefer()],
+        answers: [
+            vec![ok::<Job>(schemas, 200, "The import.", &[&header::POSITION])],
+            failures(schemas, &[401, 403, 404, 429, 503]),
+        ]
+        .concat(),
+        ..operation("get", "/imports/{id}", "getImport", "One import: how far it is, and what it changed.")
+    };
+    let errors = Operation {
+        access: access(),
+        parameters: vec![
+            id(),
+            number("after", "Number of the error after which to begin.", 0),
+            number("limit", "Errors in the answer, at most 10,000.", 1_000),
+        ],
+        answers: [
+            vec![ok::<ErrorPage>(schemas, 200, "Errors.", &[])],
+            failures(schemas, &[400, 401, 403, 404, 429, 503]),
+        ]
+        .concat(),
+        ..operation(
+            "get",
+            "/imports/{id}/errors",
+            "getImportErrors",
+            "The errors of an import, in English and Japanese.",
+        )
+    };
+    vec![create, list, single, errors]
+}
+
+fn tokens(schemas: &mut SchemaGenerator) -> Vec<Operation> {
+    let text = |doc: &str| json!({ "type": "string", "description": doc });
+    let form = json!({
+        "type": "object",
+        "required": ["grant_type"],
+        "properties": {
+            "grant_type": { "type": "string", "enum": ["client_credentials"] },
+            "scope": text("Scopes asked for, blanks between; all the client has when it is left out."),
+            "client_id": text("The client's id, unless it stands in the Authorization header."),
+            "client_secret": text("Its secret, likewise."),
+        },
+    });
+    let refused = |schemas: &mut SchemaGenerator, status: u16, doc: &str, headers: &[&'static Header]| Answer {
+        content: Some((JSON, schemas.subschema_for::<ErrorAnswer>().to_value())),
+        ..answer(&status.to_string(), doc, headers)
+    };
+    let token = Operation {
+        path: TOKEN_PATH.into(),
+        access: Access::Secret,
+        body: vec![("application/x-www-form-urlencoded", form)],
+        answers: vec![
+            ok::<TokenAnswer>(schemas, 200, "A token.", &[]),
+            refused(schemas, 400, "`invalid_request`, `unsupported_grant_type` or `invalid_scope`.", &[]),
+            refused(schemas, 401, "`invalid_client`: unknown, or the secret is wrong.", &[&header::CHALLENGE]),
+            refused(schemas, 403, "`unauthorized_client`: not from this address.", &[]),
+            refused(schemas, 429, "`temporarily_unavailable`: too many failures.", &[&header::RETRY_AFTER]),
+            refused(schemas, 503, "`temporarily_unavailable`: the database is away.", &[&header::RETRY_AFTER]),
+            Answer { status: "default".into(), ..refused(schemas, 500, "Any other failure.", &[]) },
+        ],
+        ..operation("post", "", "createToken", "Gives a client an access token for an hour (RFC 6749, section 4.4).")
+    };
+    let key = json!({
+        "type": "object",
+        "required": ["kty", "crv", "alg", "use", "kid", "x"],
+        "properties": {
+            "kty": { "type": "string", "enum": ["OKP"] }, "crv": { "type": "string", "enum": ["Ed25519"] },
+            "alg": { "type": "string", "enum": ["EdDSA"] }, "use": { "type": "string", "enum": ["sig"] },
+            "kid": { "type": "string" }, "x": { "type": "string" },
+        },
+        "additionalProperties": false,
+    });
+    let set = json!({
+        "type": "object", "required": ["keys"], "properties": { "keys": { "type": "array", "items": key } },
+        "additionalProperties": false,
+    });
+    let keys = Operation {
+        path: "/.well-known/jwks.json".into(),
+        answers: [
+            vec![Answer { content: Some(("application/jwk-set+json", set)), ..answer("200", "A JWK set.", &[]) }],
+            failures(schemas, &[503]),
+        ]
+        .concat(),
+        ..operation("get", "", "getKeys", "The public keys that access tokens are checked with (RFC 7517).")
+    };
+    vec![token, keys]
+}
+
+fn descriptions(schemas: &mut SchemaGenerator) -> Vec<Operation> {
+    let document = || json!({ "type": "object" });
+    let own = (HUB_DOCUMENT.to_owned(), "getDescription".to_owned(), "This document.");
+    let standard = DISCOVERY.iter().enumerate().map(|(n, name)| {
+        let id = format!("getRosteringDescription{}", n + 1);
+        (format!("{ROSTERING}/discovery/{name}"), id, "The Rostering service as an OpenAPI document (discovery).")
+    });
+    [own]
+        .into_iter()
+        .chain(standard)
+        .map(|(path, id, summary)| {
+            let unchanged = answer("304", "The client has the document already.", &[&header::ETAG]);
+            Operation {
+                path,
+                id,
+                parameters: vec![header::IF_NONE_MATCH.parameter()],
+                answers: [
+                    vec![
+                        Answer {
+                            content: Some((JSON, document())),
+                            ..answer("200", "The document.", &[&header::ETAG])
+                        },
+                        unchanged,
+                    ],
+                    failures(schemas, &[]),
+                ]
+                .concat(),
+                ..operation("get", "", "", summary)
+            }
+        })
+        .collect()
+}
+
+fn health(_: &mut SchemaGenerator) -> Vec<Operation> {
+    let ok = || Answer { content: Some((TEXT, json!({ "type": "string" }))), ..answer("200", "It is.", &[]) };
+    let away = Answer {
+        content: Some((TEXT, json!({ "type": "string" }))),
+        ..answer("503", "The database is away.", &[&header::RETRY_AFTER])
+    };
+    vec![
+        Operation {
+            path: "/health/live".into(),
+            answers: vec![ok()],
+            ..operation("get", "", "getLive", "Whether the process is there.")
+        },
+        Operation {
+            path: "/health/ready".into(),
+            answers: vec![ok(), away],
+            ..operation("get", "", "getReady", "Whether the hub can answer: the database is there.")
+        },
+    ]
+}
+
+/// An operation that anyone may do; `path` below the hub's own.
+pub(super) fn operation(verb: &'static str, path: &str, id: &str, summary: &str) -> Operation {
+    Operation {
+        verb,
+        path: format!("{HUB}{path}"),
+        id: id.to_owned(),
+        tag: String::new(),
+        summary: summary.to_owned(),
+        access: Access::Anyone,
+        parameters: Vec::new(),
+        body: Vec::new(),
+        answers: Vec::new(),
+    }
+}
+
+/// A whole number in the query.
+fn number(name: &'static str, doc: &str, default: i64) -> Parameter {
+    Parameter {
+        key: format!("{name}.{default}"),
+        name,
+        place: Place::Query,
+        schema: json!({ "type": "integer", "format": "int64", "minimum": 0, "default": default }),
+        doc: doc.to_owned(),
+    }
+}
+
+pub(super) fn answer(status: &str, doc: &str, headers: &[&'static Header]) -> Answer {
+    Answer { status: status.to_owned(), key: None, doc: doc.to_owned(), headers: headers.to_vec(), content: None }
+}
+
+fn ok<T: JsonSchema>(schemas: &mut SchemaGenerator, status: u16, doc: &str, headers: &[&'static Header]) -> Answer {
+    let content = Some((JSON, schemas.subschema_for::<T>().to_value()));
+    Answer { content, ..answer(&status.to_string(), doc, headers) }
+}
+
+/// Answers with these statuses, and any other failure, in the hub's own shape.
+pub(super) fn failures(schemas: &mut SchemaGenerator, statuses: &[u16]) -> Vec<Answer> {
+    let content = Some((JSON, schemas.subschema_for::<ErrorBody>().to_value()));
+    let known = statuses.iter().filter_map(|status| StatusCode::from_u16(*status).ok()).map(|status| {
+        let reason = status.canonical_reason().unwrap_or_default();
+        Answer {
+            key: Some(reason.replace(' ', "")),
+            content: content.clone(),
+            ..answer(status.as_str(), &format!("{reason}."), &header::of_failure(status))
+        }
+    });
+    let other = Answer {
+        key: Some("OtherFailure".into()),
+        content: content.clone(),
+        ..answer("default", "Any other failure.", &[])
+    };
+    known.chain([other]).collect()
+}
