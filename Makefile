@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test lint fmt-check need
+.PHONY: demo test lint fmt-check generated in-step need
 
 demo: need ## build, start on a private Postgres with a sample city, and show what to try
 	$(CARGO) run --release -- demo
@@ -10,8 +10,22 @@ demo: need ## build, start on a private Postgres with a sample city, and show wh
 test: need ## all tests, on a private Postgres that they start themselves
 	$(CARGO) test
 
-lint:
+lint: in-step
 	$(CARGO) clippy --all-targets -- -D warnings
+
+# The program writes these itself: openapi.json by `rosterhub openapi`, and so on.
+GENERATED = openapi.json openapi-hub.json
+openapi.json_BY = openapi
+openapi-hub.json_BY = openapi --hub
+
+generated: ## rewrite what is generated from the code
+	$(CARGO) build
+	set -e; $(foreach file,$(GENERATED),$(CARGO) run -q -- $($(file)_BY) > $(file).new; mv $(file).new $(file);)
+
+in-step: ## fail when a generated file is not what the code says
+	$(CARGO) build
+	@set -e; $(foreach file,$(GENERATED),$(CARGO) run -q -- $($(file)_BY) | cmp -s - $(file) || \
+		{ echo "$(file) is out of step with the code. Run 'make generated' and commit the result." >&2; exit 1; };)
 
 fmt-check:
 	$(CARGO) fmt --check

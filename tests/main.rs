@@ -9,6 +9,7 @@ mod crash;
 mod imports;
 mod log;
 mod oneroster;
+mod openapi;
 mod outage;
 mod read_models;
 mod tokens;

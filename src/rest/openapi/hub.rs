@@ -80,7 +80,7 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         body: vec![("application/zip", upload()), ("multipart/form-data", form)],
         answers: [
             vec![
-                ok::<Job>(schemas, 200, "The import has ended.", &[&header::POSITION]),
+                ok::<Job>(schemas, 200, "The import has ended.", &[&header::LOCATION, &header::POSITION]),
                 ok::<Job>(schemas, 202, "The import has been accepted.", &[&header::LOCATION]),
             ],
             failures(schemas, &[400, 401, 403, 413, 429, 503]),
