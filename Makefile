@@ -10,18 +10,25 @@ demo: need ## build, start on a private Postgres with a sample city, and show wh
 test: need ## all tests, on a private Postgres that they start themselves
 	$(CARGO) test
 
-lint:
+lint: in-step
 	$(CARGO) clippy --all-targets -- -D warnings
+
+# The program writes these itself: openapi.json by `rosterhub openapi`, and so on.
+GENERATED = openapi.json openapi-hub.json
+openapi.json_BY = openapi
+openapi-hub.json_BY = openapi --hub
+
+generated: ## rewrite what is generated from the code
+	$(CARGO) build
+	set -e; $(foreach file,$(GENERATED),$(CARGO) run -q -- $($(file)_BY) > $(file).new; mv $(file).new $(file);)
+
+in-step: ## fail when a generated file is not what the code says
+	$(CARGO) build
+	@set -e; $(foreach file,$(GENERATED),$(CARGO) run -q -- $($(file)_BY) | cmp -s - $(file) || \
+		{ echo "$(file) is out of step with the code. Run 'make generated' and commit the result." >&2; exit 1; };)
 
 fmt-check:
 	$(CARGO) fmt --check
 
 need: ## what is missing is installed where that is possible, else named
 	@sh deploy/need.sh
-
-generated: ## writes the files that follow from the code
-	$(CARGO) run -q -- openapi > openapi.json
-	$(CARGO) run -q -- openapi --hub > openapi-hub.json
-
-in-step: generated ## fails when those files were not what the code says
-	@git diff --exit-code --stat -- openapi.json openapi-hub.json || { echo "openapi.json or openapi-hub.json was out of step with the code; commit what 'make generated' has written" >&2; exit 1; }

@@ -1,154 +1,342 @@
-//! What is served is what the OpenAPI documents say: each answer is validated against its description.
+//! What is served is what the OpenAPI documents say: answers are held against their descriptions.
+
+mod document;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
 
-use crate::support::{Server, bulk, city, client, delta, run, token};
+use crate::support::{EVERYTHING, Server, bulk, city, client, delta, run, set, token};
+use document::{CERTIFICATION, Document, STANDARD};
 
-const STANDARD: &str = "onerosterv1p2rostersservice_openapi3_v1p0.json";
-const CERTIFICATION: &str = "imsorv1p2_rostering_openapi3_v1p0.json";
+#[tokio::test]
+async fn both_names_of_discovery_give_the_document_without_a_token() {
+    let server = Server::start().await;
+    let mut documents = Vec::new();
+    for name in [STANDARD, CERTIFICATION] {
+        let url = server.oneroster(&format!("discovery/{name}"));
+        let response = server.http.get(&url).send().await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &"application/json".parse().unwrap())
+        );
+        let etag = response.headers()["etag"].clone();
+        documents.push(response.text().await.unwrap());
 
-/// A document as a client reads it.
-struct Document {
-    value: Value,
-}
-
-/// A path of the document with its parameters, and what is known of its operation.
-struct Operation<'a> {
-    document: &'a Document,
-    path: &'a str,
-    verb: &'a str,
-}
-
-impl Document {
-    async fn read(server: &Server, url: &str) -> Self {
-        let response = server.http.get(url).send().await.unwrap();
-        assert_eq!(response.status(), 200, "{url}");
-        Self { value: response.json().await.unwrap() }
-    }
-
-    async fn rostering(server: &Server) -> Self {
-        Self::read(server, &server.oneroster(&format!("discovery/{STANDARD}"))).await
-    }
-
-    async fn hub(server: &Server) -> Self {
-        Self::read(server, &format!("{}/rosterhub/v1/openapi.json", server.base)).await
-    }
-
-    fn operations(&self) -> Vec<Operation<'_>> {
-        let paths = self.value["paths"].as_object().unwrap();
-        let of = |path, verbs: &'static str| Operation { document: self, path, verb: verbs };
-        paths
-            .iter()
-            .flat_map(|(path, verbs)| {
-                verbs.as_object().unwrap().keys().map(move |verb| (path.as_str(), verb.as_str()))
-            })
-            .map(|(path, verb)| of(path, if verb == "get" { "get" } else { "post" }))
-            .collect()
-    }
-
-    fn operation<'a>(&'a self, verb: &'a str, path: &'a str) -> Operation<'a> {
-        assert!(self.value["paths"][path][verb].is_object(), "{verb} {path} is not described");
-        Operation { document: self, path, verb }
-    }
-
-    fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
-        match value["$ref"].as_str() {
-            Some(reference) => self.value.pointer(&reference[1..]).unwrap_or_else(|| panic!("{reference} leads nowhere")),
-            None => value,
+        let again = server.http.get(&url).header("if-none-match", &etag).send().await.unwrap();
+        assert_eq!((again.status().as_u16(), &again.headers()["etag"]), (304, &etag));
+        let head = server.http.head(&url).send().await.unwrap();
+        assert_eq!((head.status().as_u16(), &head.headers()["etag"]), (200, &etag));
+        assert_eq!(head.headers()["content-length"], documents[0].len().to_string());
+        for verb in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+            let refused = server.http.request(verb, &url).send().await.unwrap();
+            assert_eq!((refused.status().as_u16(), &refused.headers()["allow"]), (405, &"GET,HEAD".parse().unwrap()));
+            assert_eq!(refused.json::<Value>().await.unwrap()["imsx_codeMajor"], "failure");
         }
     }
-
-    /// `schema` with all that it may refer to, as JSON Schema has it: OpenAPI 3.0 writes null in its own way.
-    fn validator(&self, schema: &Value) -> jsonschema::Validator {
-        let mut whole = json!({ "allOf": [schema], "components": self.value["components"] });
-        nullable(&mut whole);
-        jsonschema::draft4::options().should_validate_formats(true).build(&whole).unwrap()
-    }
+    assert_eq!(documents[0], documents[1]);
+    let document: Value = serde_json::from_str(&documents[0]).unwrap();
+    assert_eq!(document["servers"], json!([{ "url": format!("{}/ims/oneroster/rostering/v1p2", server.base) }]));
+    let token_url = &document["components"]["securitySchemes"]["OAuth2CC"]["flows"]["clientCredentials"]["tokenUrl"];
+    assert_eq!(*token_url, format!("{}/oauth/token", server.base));
+    // What else is below it is still closed.
+    let other = server.http.get(server.oneroster("discovery/other.json")).send().await.unwrap();
+    assert_eq!(other.status(), 401);
 }
 
-fn nullable(schema: &mut Value) {
-    match schema {
-        Value::Object(members) => {
-            if members.remove("nullable") == Some(true.into()) {
-                members["type"] = json!([members["type"], "null"]);
-            }
-            members.values_mut().for_each(nullable);
+#[tokio::test]
+async fn documents_and_page_have_the_address_that_clients_know() {
+    let server = Server::start().await;
+    let server = Server::with(&server.url, &[("ROSTERHUB_PUBLIC_URL", "https://hub.example/roster")]);
+    let document = Document::rostering(&server).await.value;
+    assert_eq!(document["servers"][0]["url"], "https://hub.example/roster/ims/oneroster/rostering/v1p2");
+    assert_eq!(Document::hub(&server).await.value["servers"][0]["url"], "https://hub.example/roster");
+    let page = server.http.get(format!("{}/docs/api", server.base)).send().await.unwrap().text().await.unwrap();
+    let page = page.replace("&#x2f;", "/");
+    assert!(page.contains("href=\"/roster/docs/api/page.css\"") && page.contains("https://hub.example/roster/ims/"));
+}
+
+#[tokio::test]
+async fn the_documents_are_valid_openapi() {
+    let server = Server::start().await;
+    for document in [Document::rostering(&server).await, Document::hub(&server).await] {
+        // Another reader than ours takes it.
+        serde_json::from_value::<openapiv3::OpenAPI>(document.value.clone()).unwrap();
+        check_references(&document, &document.value);
+        let mut ids = BTreeSet::new();
+        for (verb, path, operation) in document.operations() {
+            assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{verb} {path}");
+            assert!(!operation["responses"].as_object().unwrap().is_empty());
+            let in_path: BTreeSet<&str> =
+                path.split('/').filter_map(|step| step.strip_prefix('{')?.strip_suffix('}')).collect();
+            let declared = document.parameters(operation).filter(|parameter| parameter["in"] == "path");
+            assert_eq!(in_path, declared.map(|parameter| parameter["name"].as_str().unwrap()).collect(), "{path}");
+            let tags: Vec<_> = document.value["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+            assert!(tags.contains(&&operation["tags"][0]), "{path}");
         }
-        Value::Array(items) => items.iter_mut().for_each(nullable),
-        _ => {}
     }
 }
 
-impl Operation<'_> {
-    fn value(&self) -> &Value {
-        &self.document.value["paths"][self.path][self.verb]
-    }
-
-    /// What is said of an answer with this status.
-    fn answer(&self, status: u16) -> &Value {
-        let answers = &self.value()["responses"];
-        let answer = answers.get(status.to_string()).or(answers.get("default"));
-        self.document.resolved(answer.unwrap_or_else(|| panic!("{}: {status} is not described", self.path)))
-    }
-
-    /// Fails unless the answer is as described. `chosen`: `fields` was given, so that required members may be missing.
-    async fn validate(&self, response: reqwest::Response, chosen: bool) -> Value {
-        let (status, url) = (response.status().as_u16(), response.url().to_string());
-        let answer = self.answer(status);
-        let headers = response.headers().clone();
-        for (name, header) in answer["headers"].as_object().into_iter().flatten() {
-            let Some(value) = headers.get(name) else { continue };
-            if self.document.resolved(header)["schema"]["type"] == "integer" {
-                assert!(value.to_str().unwrap().parse::<i64>().is_ok(), "{url}: {name}");
-            }
-        }
-        let described: BTreeSet<String> =
-            answer["headers"].as_object().into_iter().flatten().map(|(name, _)| name.to_lowercase()).collect();
-        // What is not HTTP's own is described.
-        for name in headers.keys().map(|name| name.as_str()).filter(|name| {
-            ["x-", "rosterhub-", "ratelimit-"].iter().any(|own| name.starts_with(own)) || ["link", "etag", "location"].contains(name)
-        }) {
-            assert!(described.contains(name) || name == "x-content-type-options", "{url}: {status} has {name}");
-        }
-        let text = response.text().await.unwrap();
-        let Some((media_type, content)) = answer["content"].as_object().and_then(|content| content.iter().next()) else {
-            assert_eq!(text, "", "{url}");
-            return Value::Null;
-        };
-        assert_eq!(headers["content-type"], media_type.as_str(), "{url}");
-        if media_type.starts_with("text/") {
-            return text.into();
-        }
-        let body: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{url}: {e}: {text}"));
-        let mut document = Document { value: self.document.value.clone() };
-        if chosen {
-            for (name, schema) in document.value["components"]["schemas"].as_object_mut().unwrap() {
-                let is_record = schema["properties"].get("dateLastModified").is_some();
-                assert!(is_record || schema["properties"].get("status").is_none(), "{name}");
-                if is_record {
-                    schema.as_object_mut().unwrap().remove("required");
-                }
-            }
-        }
-        let validator = document.validator(&content["schema"]);
-        let errors: Vec<String> =
-            validator.iter_errors(&body).map(|e| format!("{} at {}", e, e.instance_path())).take(5).collect();
-        assert!(errors.is_empty(), "{url}: {status}: {errors:#?}");
-        body
-    }
-}
-
-fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+fn check_references(document: &Document, value: &Value) {
+    document.resolved(value);
     match value {
-        Value::Object(members) => {
-            found.extend(members.get("$ref").and_then(Value::as_str));
-            members.values().for_each(|member| references(member, found));
-        }
-        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Value::Object(members) => members.values().for_each(|member| check_references(document, member)),
+        Value::Array(items) => items.iter().for_each(|item| check_references(document, item)),
         _ => {}
     }
+}
+
+#[tokio::test]
+async fn the_documents_in_the_repository_are_in_step() {
+    for (arguments, file) in [(&["openapi"][..], "openapi.json"), (&["openapi", "--hub"], "openapi-hub.json")] {
+        let (code, printed) = run("", arguments);
+        let kept = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        assert!(code == 0 && printed == kept, "{file} is out of step with the code: run `make generated`");
+    }
+}
+
+/// A city with terms, grading periods and all else that its sets lack, and with records that are to be deleted.
+async fn full_city(server: &Server) {
+    server.import(bulk(&city())).await;
+    let class = server.read("classes?limit=1&filter=classType='scheduled'").await["classes"][0].clone();
+    let id = |reference: &Value| reference["sourcedId"].as_str().unwrap().to_owned();
+    let sessions = "sourcedId,status,dateLastModified,title,type,startDate,endDate,parentSourcedId,schoolYear\r\n\
+        term,active,2026-04-01T00:00:00.000Z,1学期,term,2026-04-01,2026-07-31,,2026\r\n\
+        period,active,2026-04-01T00:00:00.000Z,前半,gradingPeriod,2026-04-01,2026-05-31,term,2026\r\n\
+        camp,active,2026-04-01T00:00:00.000Z,合宿,ext:camp.1,2026-08-01,2026-08-05,term,2026\r\n";
+    let classes = format!(
+        "sourcedId,status,dateLastModified,title,grades,courseSourcedId,classCode,classType,location,schoolSourcedId,\
+         termSourcedIds,subjects,subjectCodes,periods\r\n\
+         {},active,2026-04-01T00:00:00.000Z,算数,P1,{},1-A,ext:club,音楽室,{},term,算数,P020,\"1,2\"\r\n",
+        id(&class),
+        id(&class["course"]),
+        id(&class["school"])
+    );
+    let job = server.import(set(&[("academicSessions", "delta", sessions), ("classes", "delta", &classes)])).await;
+    assert_eq!(job["state"], "completed", "{job} {:?}", server.errors(&job).await);
+    let job = server.import(delta(&city(), 50.0)).await;
+    assert_eq!(job["state"], "completed", "{job} {:?}", server.errors(&job).await);
+    assert!(!server.read("users?filter=status='tobedeleted'").await["users"].as_array().unwrap().is_empty());
+}
+
+/// Ids with which every operation has something to answer, by the names of the path's parameters.
+async fn ids(server: &Server) -> BTreeMap<&'static str, String> {
+    let first = async |path: &str| {
+        let page = server.read(path).await;
+        page.as_object().unwrap().values().next().unwrap()[0].clone()
+    };
+    let class = first("classes?filter=terms.sourcedId='term'").await;
+    let enrolled = async |role: &str| {
+        let filter =
+            format!("role='{role}' AND class.sourcedId='{}' AND status='active'", class["sourcedId"].as_str().unwrap());
+        first(&format!("enrollments?filter={filter}")).await["user"].clone()
+    };
+    let (student, teacher) = (enrolled("student").await, enrolled("teacher").await);
+    let id = |value: &Value| value["sourcedId"].as_str().unwrap().to_owned();
+    BTreeMap::from([
+        ("classSourcedId", id(&class)),
+        ("courseSourcedId", id(&class["course"])),
+        ("schoolSourcedId", id(&class["school"])),
+        ("termSourcedId", "term".into()),
+        ("studentSourcedId", id(&student)),
+        ("userSourcedId", id(&student)),
+        ("teacherSourcedId", id(&teacher)),
+    ])
+}
+
+fn filled(path: &str, value: impl Fn(&str) -> String) -> String {
+    let steps = path.trim_start_matches('/').split('/').map(|step| {
+        let parameter = step.strip_prefix('{').and_then(|step| step.strip_suffix('}'));
+        parameter.map_or(step.to_owned(), &value)
+    });
+    steps.collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn every_answer_of_the_rostering_service_is_as_described() {
+    let server = Server::start().await;
+    full_city(&server).await;
+    let ids = ids(&server).await;
+    let importer = token(&server.url, "midori", "import");
+    let document = Document::rostering(&server).await;
+    assert_eq!(document.operations().len(), 41);
+    for (_, path, operation) in document.operations() {
+        let is_list = document.parameters(operation).any(|parameter| parameter["name"] == "limit");
+        let collection = path.trim_start_matches('/').split('/').next().unwrap();
+        let of_collection = server.read(&format!("{collection}?limit=1")).await;
+        let some = of_collection.as_object().unwrap().values().next().unwrap()[0]["sourcedId"].as_str().unwrap();
+        let path_of = |name: &str| ids.get(name).cloned().unwrap_or(some.to_owned());
+        let url = server.oneroster(&filled(path, path_of));
+        let get = |query: &str| server.http.get(format!("{url}{query}")).bearer_auth(&server.token);
+        let hold = async |request: RequestBuilder, status: u16, chosen: bool| {
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), status, "{}", response.url());
+            let etag = response.headers().get("etag").cloned();
+            (document.hold(operation, response, chosen).await, etag)
+        };
+
+        let (body, etag) = hold(get(""), 200, false).await;
+        let found = body.as_object().unwrap().values().next().unwrap();
+        assert!(!found.as_array().is_some_and(Vec::is_empty), "{path} has something to show");
+        hold(get("").header("if-none-match", etag.unwrap()), 304, false).await;
+        let names = |parameter: &str, schema: &str| {
+            let parameter = document.parameters(operation).find(|p| p["name"] == parameter).unwrap();
+            let names = parameter["schema"].pointer(schema).unwrap().as_array().unwrap();
+            names.iter().map(|name| name.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        for member in names("fields", "/items/enum") {
+            hold(get(&format!("?fields={member}")), 200, true).await;
+        }
+        hold(get("?fields=nothing"), 400, false).await;
+        hold(get("?asOf=0"), if path.contains('{') { 404 } else { 200 }, false).await;
+        hold(get("?asOf=999999999"), 400, false).await;
+        hold(get("?unknown=1"), 400, false).await;
+        hold(get("").header("rosterhub-at-least", "x"), 400, false).await;
+        hold(server.http.get(&url), 401, false).await;
+        hold(server.http.get(&url).bearer_auth("rh_wrong"), 401, false).await;
+        hold(server.http.get(&url).bearer_auth(&importer), 403, false).await;
+        hold(server.http.post(&url).bearer_auth(&server.token), 405, false).await;
+        if path.contains('{') {
+            let nobody = server.oneroster(&filled(path, |_| "nobody".into()));
+            hold(server.http.get(nobody).bearer_auth(&server.token), 404, false).await;
+        }
+        if is_list {
+            for query in ["?filter=status='tobedeleted'", "?limit=1&offset=1", "?orderBy=desc&limit=3", "?limit=10000"]
+            {
+                hold(get(query), 200, false).await;
+            }
+            for query in ["?filter=sourcedId='nobody'", "?offset=1000000"] {
+                let (body, _) = hold(get(query), 200, false).await;
+                assert_eq!(body.as_object().unwrap().values().next(), Some(&json!([])));
+            }
+            for query in
+                ["?limit=0", "?filter=status", "?filter=nothing='x'", "?sort=nothing", "?orderBy=up", "?cursor=x"]
+            {
+                hold(get(query), 400, false).await;
+            }
+            for name in names("sort", "/anyOf/0/enum") {
+                hold(get(&format!("?limit=1&sort={name}&filter={name}!='2026-04-01'")), 200, false).await;
+            }
+        }
+    }
+    assert_eq!(document.unseen(200..300), [""; 0]);
+
+    let (.., schools) = document.operations().into_iter().find(|operation| operation.1 == "/schools").unwrap();
+    let limited = client(&server.url, "midori", &["--scopes", EVERYTHING, "--api-key", "--rate", "1", "--burst", "1"]);
+    for status in [200, 429] {
+        let request = server.http.get(server.oneroster("schools")).bearer_auth(limited["apiKey"].as_str().unwrap());
+        let response = request.send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.headers().contains_key("ratelimit-limit")), (status, true));
+        document.hold(schools, response, false).await;
+    }
+    let ahead = server.http.get(server.oneroster("schools")).bearer_auth(&server.token);
+    let response = ahead.header("rosterhub-at-least", "999999999").send().await.unwrap();
+    assert_eq!(response.status(), 503);
+    document.hold(schools, response, false).await;
+}
+
+#[tokio::test]
+async fn every_answer_of_the_hub_is_as_described() {
+    let server = Server::start().await;
+    let document = Document::hub(&server).await;
+    let hold = async |request: RequestBuilder, verb: &str, path: &str, status: u16| {
+        let operation = &document.value["paths"][path][verb];
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{}", response.url());
+        document.hold(operation, response, false).await
+    };
+    let url = |path: &str| format!("{}{path}", server.base);
+    let get = |path: &str| server.http.get(url(path)).bearer_auth(&server.token);
+    let post = |path: &str| server.http.post(url(path)).bearer_auth(&server.token);
+    let (imports, import, errors) =
+        ("/rosterhub/v1/imports", "/rosterhub/v1/imports/{id}", "/rosterhub/v1/imports/{id}/errors");
+
+    let job = hold(post(imports).header("prefer", "wait=60").body(bulk(&city())), "post", imports, 200).await;
+    assert_eq!(job["state"], "completed");
+    let form = reqwest::multipart::Form::new()
+        .part("file", reqwest::multipart::Part::bytes(delta(&city(), 5.0)).file_name("delta.zip"));
+    hold(post(imports).multipart(form), "post", imports, 202).await;
+    let gradebook = set(&[("results", "bulk", "sourcedId\r\nx\r\n")]);
+    hold(post(imports).header("prefer", "wait=60").body(gradebook), "post", imports, 200).await;
+    let broken = hold(post(imports).header("prefer", "wait=60").body("no zip"), "post", imports, 200).await;
+    assert_eq!(broken["state"], "failed");
+    let empty = reqwest::multipart::Form::new();
+    hold(post(imports).multipart(empty), "post", imports, 400).await;
+    hold(get(imports), "get", imports, 200).await;
+    hold(get(&format!("{imports}?limit=x")), "get", imports, 400).await;
+    hold(get(&format!("{imports}?limit=%FF&offset=1&offset=2")), "get", imports, 400).await;
+    for job in [&job, &broken] {
+        let id = job["id"].as_str().unwrap();
+        hold(get(&format!("{imports}/{id}")), "get", import, 200).await;
+        hold(get(&format!("{imports}/{id}/errors?limit=10")), "get", errors, 200).await;
+        hold(get(&format!("{imports}/{id}/errors?after=-1")), "get", errors, 400).await;
+    }
+    for (id, status) in [("00000000-0000-0000-0000-000000000000", 404), ("nonsense", 400), ("%FF", 400)] {
+        hold(get(&format!("{imports}/{id}")), "get", import, status).await;
+        hold(get(&format!("{imports}/{id}/errors")), "get", errors, status).await;
+    }
+    let reader = token(&server.url, "midori", "roster.readonly");
+    for (path, verb) in [(imports, "get"), (imports, "post")] {
+        let method = if verb == "get" { Method::GET } else { Method::POST };
+        hold(server.http.request(method.clone(), url(path)), verb, path, 401).await;
+        hold(server.http.request(method, url(path)).bearer_auth(&reader), verb, path, 403).await;
+    }
+    hold(server.http.delete(url(imports)).bearer_auth(&server.token), "get", imports, 405).await;
+    let narrow = Server::with(&server.url, &[("ROSTERHUB_MAX_UPLOAD_BYTES", "10")]);
+    let upload = narrow.http.post(format!("{}{imports}", narrow.base)).bearer_auth(&narrow.token).body(bulk(&city()));
+    hold(upload, "post", imports, 413).await;
+
+    let tokens = "/oauth/token";
+    let app = client(&server.url, "midori", &["--scopes", EVERYTHING]);
+    let (id, secret) = (app["clientId"].as_str().unwrap(), app["clientSecret"].as_str());
+    let form = |grant: &'static str| server.http.post(url(tokens)).form(&[("grant_type", grant)]);
+    hold(form("client_credentials").basic_auth(id, secret), "post", tokens, 200).await;
+    hold(form("client_credentials").basic_auth(id, Some("wrong")), "post", tokens, 401).await;
+    hold(form("password").basic_auth(id, secret), "post", tokens, 400).await;
+    hold(server.http.get(url(tokens)), "post", tokens, 405).await;
+
+    for path in ["/.well-known/jwks.json", "/health/live", "/health/ready", "/rosterhub/v1/openapi.json"] {
+        hold(server.http.get(url(path)), "get", path, 200).await;
+    }
+    for name in [STANDARD, CERTIFICATION] {
+        let path = format!("/ims/oneroster/rostering/v1p2/discovery/{name}");
+        hold(server.http.get(url(&path)), "get", &path, 200).await;
+    }
+    assert_eq!(document.unseen(200..300), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
+    let server = Server::start().await;
+    let response = server.http.get(format!("{}/docs/api/", server.base)).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    let page = response.text().await.unwrap().replace("&#x2f;", "/");
+    for document in [Document::rostering(&server).await, Document::hub(&server).await] {
+        for (.., operation) in document.operations() {
+            assert!(page.contains(&format!("id=\"{}\"", operation["operationId"].as_str().unwrap())));
+        }
+        for schema in document.value["components"]["schemas"].as_object().unwrap().keys() {
+            assert!(page.contains(&format!("id=\"{schema}\"")), "{schema}");
+        }
+    }
+    let attributes = ["href=", "src="].iter().flat_map(|attribute| page.split(attribute).skip(1));
+    for target in attributes.filter_map(|rest| rest.split(['"', '>']).nth(1)) {
+        assert!(["/", "#", "data:,"].iter().any(|start| target.starts_with(start)), "{target}");
+    }
+    assert!(!page.contains("style=") && !page.contains("<script>") && !page.contains("onclick"));
+    let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "each id is there once");
+    for label in page.split("<label for=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(ids.contains(&label), "{label}");
+    }
+    for (file, media_type) in [("page.css", "text/css; charset=utf-8"), ("page.js", "text/javascript; charset=utf-8")] {
+        let response = server.http.get(format!("{}/docs/api/{file}", server.base)).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], media_type);
+        assert!(!response.text().await.unwrap().contains("http"), "{file} is of itself");
+    }
+    let refused = server.http.post(format!("{}/docs/api", server.base)).send().await.unwrap();
+    assert_eq!(refused.status(), 405);
 }

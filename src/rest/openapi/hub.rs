@@ -83,7 +83,7 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         body: vec![("application/zip", upload()), ("multipart/form-data", form)],
         answers: [
             vec![
-                ok::<Job>(schemas, 200, "The import has ended.", &[&header::POSITION]),
+                ok::<Job>(schemas, 200, "The import has ended.", &[&header::LOCATION, &header::POSITION]),
                 ok::<Job>(schemas, 202, "The import has been accepted.", &[&header::LOCATION]),
             ],
             failures(schemas, &[400, 401, 403, 413, 429, 503]),
@@ -106,7 +106,7 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         parameters: vec![id(), header::prefer()],
         answers: [
             vec![ok::<Job>(schemas, 200, "The import.", &[&header::POSITION])],
-            failures(schemas, &[401, 403, 404, 429, 503]),
+            failures(schemas, &[400, 401, 403, 404, 429, 503]),
         ]
         .concat(),
         ..operation("get", "/imports/{id}", "getImport", "One import: how far it is, and what it changed.")
