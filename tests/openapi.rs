@@ -8,6 +8,7 @@ use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
 
 use crate::support::{EVERYTHING, Server, bulk, city, client, delta, run, set, token};
+use crate::writes::documents;
 use document::{CERTIFICATION, Document, STANDARD};
 
 #[tokio::test]
@@ -286,6 +287,40 @@ async fn every_answer_of_the_hub_is_as_described() {
     let narrow = Server::with(&server.url, &[("ROSTERHUB_MAX_UPLOAD_BYTES", "10")]);
     let upload = narrow.http.post(format!("{}{imports}", narrow.base)).bearer_auth(&narrow.token).body(bulk(&city()));
     hold(upload, "post", imports, 413).await;
+
+    let roster = "/rosterhub/v1/roster";
+    let send = |method: Method, path: &str, body: &Value| {
+        server.http.request(method, url(path)).bearer_auth(&server.token).json(body)
+    };
+    for (collection, id, record) in documents() {
+        let (all, one) = (format!("{roster}/{collection}"), format!("{roster}/{collection}/{id}"));
+        let single = format!("{all}/{{sourcedId}}");
+        hold(send(Method::PUT, &one, &record), "put", &single, 201).await;
+        hold(send(Method::PUT, &one, &record), "put", &single, 200).await;
+        hold(send(Method::PATCH, &one, &json!({})), "patch", &single, 200).await;
+        hold(send(Method::PATCH, &one, &json!({ "colour": "red" })), "patch", &single, 422).await;
+        let mut other = record.clone();
+        other["sourcedId"] = json!(format!("{id}-2"));
+        if let Some(members) = other.as_object_mut() {
+            members.remove("userProfiles");
+        }
+        for role in other["roles"].as_array_mut().into_iter().flatten() {
+            role.as_object_mut().unwrap().remove("userProfile");
+        }
+        hold(send(Method::POST, &all, &other), "post", &all, 201).await;
+        hold(send(Method::POST, &all, &other), "post", &all, 409).await;
+    }
+    for (collection, id, _) in documents().iter().rev() {
+        let single = format!("{roster}/{collection}/{{sourcedId}}");
+        let one = format!("{roster}/{collection}/{id}");
+        hold(server.http.delete(url(&one)).bearer_auth(&server.token), "delete", &single, 200).await;
+        hold(get(&one), "delete", &single, 405).await;
+    }
+    let batch = "/rosterhub/v1/batch";
+    let operations =
+        json!({ "operations": [{ "op": "patch", "collection": "orgs", "sourcedId": "s", "document": {} }] });
+    hold(send(Method::POST, batch, &operations), "post", batch, 200).await;
+    hold(send(Method::POST, batch, &json!([])), "post", batch, 400).await;
 
     let tokens = "/oauth/token";
     let app = client(&server.url, "midori", &["--scopes", EVERYTHING]);

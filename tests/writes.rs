@@ -105,7 +105,7 @@ fn role(role_type: &str, role: &str, org: &str) -> Value {
 }
 
 /// A board with a school, a class and two people: (collection, sourcedId, document), what is referred to first.
-fn documents() -> Vec<(&'static str, &'static str, Value)> {
+pub fn documents() -> Vec<(&'static str, &'static str, Value)> {
     let person = |given: &str, roles: Value| json!({ "enabledUser": "true", "username": given, "givenName": given, "familyName": "佐藤", "roles": roles });
     let mut teacher = person("先生", json!([role("primary", "teacher", "s")]));
     teacher["userProfiles"] = json!([{

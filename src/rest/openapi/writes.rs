@@ -41,7 +41,7 @@ fn of_type(kind: EntityType, schemas: &mut SchemaGenerator) -> [Operation; 4] {
             access: access(),
             parameters: id.into_iter().chain(conditions()).collect(),
             body,
-            answers: [vec![done("200", "The record as it stands now.")], failures(schemas, &refused)].concat(),
+            answers: [vec![done("200", "The record as it stands now.")], refusals(schemas, &refused)].concat(),
             ..operation(verb, &format!("/roster/{}{path}", entity.collection), &format!("{name}{title}"), summary)
         }
     };
@@ -98,9 +98,38 @@ fn batch(schemas: &mut SchemaGenerator) -> Operation {
         access: Access::Token(&[Scope::Write]),
         parameters: conditions().into_iter().take(1).collect(),
         body: vec![(JSON, body)],
-        answers: [vec![done], failures(schemas, &[400, 401, 403, 409, 413, 415, 422, 429, 503])].concat(),
+        answers: [vec![done], refusals(schemas, &[400, 401, 403, 409, 413, 415, 422, 429, 503])].concat(),
         ..operation("post", "/batch", "batch", "Up to 1,000 writes, all or nothing.")
     }
+}
+
+/// As elsewhere, but that faults of documents and the place of malformed JSON are told.
+fn refusals(schemas: &mut SchemaGenerator, statuses: &[u16]) -> Vec<Answer> {
+    let text = || json!({ "type": "string" });
+    let fault = json!({
+        "type": "object",
+        "required": ["field", "code", "value", "message", "messageJa"],
+        "properties": {
+            "operation": { "type": "integer", "description": "Place in a batch, from 0." },
+            "field": text(), "code": text(), "value": text(), "message": text(), "messageJa": text(),
+        },
+        "additionalProperties": false,
+    });
+    let error = json!({
+        "type": "object",
+        "required": ["code", "message"],
+        "properties": { "code": text(), "message": text(), "faults": { "type": "array", "items": fault },
+                        "line": { "type": "integer" }, "column": { "type": "integer" } },
+        "additionalProperties": false,
+    });
+    let body = json!({ "type": "object", "required": ["error"], "properties": { "error": error } });
+    let mut answers = failures(schemas, statuses);
+    let of_documents = ["400", "404", "409", "412", "413", "415", "422"];
+    for told in answers.iter_mut().filter(|answer| of_documents.contains(&answer.status.as_str())) {
+        told.key = told.key.take().map(|key| format!("Write{key}"));
+        told.content = Some((JSON, body.clone()));
+    }
+    answers
 }
 
 fn id() -> Parameter {
