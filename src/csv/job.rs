@@ -174,7 +174,7 @@ impl JobRecord {
     /// To be called in the very transaction that makes the import's events visible.
     pub async fn complete(&self, conn: &mut PgConnection, position: i64, phases: &Phases) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "update import_jobs set state = 'completed', position = $3, phases = $4, finished_at = now()
+            "update import_jobs set state = 'completed', position = $3, phases = $4, finished_at = clock_timestamp()
               where tenant = $1 and id = $2",
         )
         .bind(self.tenant.as_str())
@@ -193,7 +193,7 @@ impl JobRecord {
         phases: Option<&Phases>,
     ) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "update import_jobs set state = 'failed', failure = $3, phases = coalesce($4::json, phases), finished_at = now()
+            "update import_jobs set state = 'failed', failure = $3, phases = coalesce($4::json, phases), finished_at = clock_timestamp()
               where tenant = $1 and id = $2 and finished_at is null",
         )
         .bind(self.tenant.as_str())
