@@ -114,6 +114,10 @@ async fn a_server_that_is_told_to_stop_ends_what_runs() {
     let lock = log.begin(&tenant("midori")).await.unwrap();
     let running = hand_in(&server, of("1")).await;
     until("it runs", async || job(&server, &running).await["state"] == "applying").await;
+    // It has all it needs when it waits for the tenant's lock.
+    let waits =
+        "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())";
+    until("it waits for the lock", async || sqlx::query_scalar(waits).fetch_one(log.db().pool()).await.unwrap()).await;
     hand_in(&server, of("2")).await;
     server.interrupt();
     until("it stops serving", async || server.http.get(&server.base).send().await.is_err()).await;
