@@ -14,9 +14,10 @@ lint: in-step
 	$(CARGO) clippy --all-targets -- -D warnings
 
 # The program writes these itself: openapi.json by `rosterhub openapi`, and so on.
-GENERATED = openapi.json openapi-hub.json
+GENERATED = openapi.json openapi-hub.json schema.graphql
 openapi.json_BY = openapi
 openapi-hub.json_BY = openapi --hub
+schema.graphql_BY = schema
 
 generated: ## rewrite what is generated from the code
 	$(CARGO) build

@@ -6,6 +6,7 @@ mod auth;
 mod clients;
 mod crash;
 mod filters;
+mod graphql;
 mod imports;
 mod intake_limits;
 mod log;

@@ -20,6 +20,7 @@ use crate::config::{Config, LogFormat};
 use crate::csv::job::close_interrupted;
 use crate::db::Db;
 use crate::db::embedded::{EmbeddedPostgres, Settings};
+use crate::graphql;
 use crate::log::{Log, Tenant};
 
 /// School-roster hub: OneRoster sets go in, one event log keeps them, REST serves the roster.
@@ -69,6 +70,8 @@ enum Command {
     Sample(sample::Sample),
     /// Print the OpenAPI document of the Rostering service, or of the hub's own paths.
     Openapi(openapi::Openapi),
+    /// Print the GraphQL schema, in its own language.
+    Schema,
     /// Print a configuration file with every setting explained.
     Config,
 }
@@ -98,6 +101,10 @@ impl Cli {
             }
             Command::Sample(sample) => return sample.run(output),
             Command::Openapi(openapi) => return Ok(openapi.run()),
+            Command::Schema => {
+                print!("{}", graphql::schema::sdl(&graphql::schema::build()?));
+                return Ok(ExitCode::SUCCESS);
+            }
             _ => {}
         }
         let config = Config::read(self.config.as_ref())?;
@@ -112,7 +119,7 @@ impl Cli {
             Command::Tenant(command) => command.run(&session, output).await,
             Command::Client(command) => command.run(&session, output).await,
             Command::Key(command) => command.run(&session, output).await,
-            Command::Config | Command::Sample(_) | Command::Openapi(_) => Ok(ExitCode::SUCCESS),
+            Command::Config | Command::Sample(_) | Command::Openapi(_) | Command::Schema => Ok(ExitCode::SUCCESS),
         };
         session.close().await;
         outcome

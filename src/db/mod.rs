@@ -118,6 +118,14 @@ impl Db {
         let begun = tokio::spawn(async move { TENANT.scope(tenant, pool.begin()).await });
         begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
+
+    /// A transaction that reads one snapshot and writes nothing, bound to the tenant.
+    pub async fn snapshot(&self, tenant: &Tenant) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let (pool, tenant) = (self.pool.clone(), tenant.clone());
+        let begin = "begin isolation level repeatable read, read only";
+        let begun = tokio::spawn(async move { TENANT.scope(tenant, pool.begin_with(begin)).await });
+        begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    }
 }
 
 /// How this process shows in `pg_stat_activity`.

@@ -27,9 +27,9 @@ pub struct Parent {
     pub condition: &'static str,
 }
 
-const CORE: &[Scope] = &[Scope::RosterCore, Scope::Roster];
-const NESTED: &[Scope] = &[Scope::Roster];
-const DEMOGRAPHICS: &[Scope] = &[Scope::Demographics];
+pub(super) const CORE: &[Scope] = &[Scope::RosterCore, Scope::Roster];
+pub(super) const NESTED: &[Scope] = &[Scope::Roster];
+pub(super) const DEMOGRAPHICS: &[Scope] = &[Scope::Demographics];
 
 const IS_TERM: &str = "r.type = 'term'";
 const IS_GRADING_PERIOD: &str = "r.type = 'gradingPeriod'";
@@ -69,12 +69,15 @@ macro_rules! attended {
 macro_rules! at_org {
     ($role:literal) => {
         concat!(
-            "r.sourced_id in (select x.user_sourced_id from {roles} x where x.tenant = $1 and x.org_sourced_id = {1} and x.role = '",
-            $role, "' and x.status = 'active')"
+            "r.sourced_id in (select x.user_sourced_id from {roles} x where x.tenant = $1 and x.org_sourced_id = {1}",
+            $role,
+            " and x.status = 'active')"
         )
     };
 }
-const TERMS_OF_SCHOOL: &str = "r.type = 'term' and r.sourced_id in (select unnest(x.term_sourced_ids) from {classes} x where x.tenant = $1 \
+pub(super) use {at_org, attended, enrolled};
+
+pub(super) const TERMS_OF_SCHOOL: &str = "r.type = 'term' and r.sourced_id in (select unnest(x.term_sourced_ids) from {classes} x where x.tenant = $1 \
      and x.school_sourced_id = {1} and x.status = 'active')";
 
 const fn all(
@@ -249,7 +252,7 @@ pub static ENDPOINTS: [Endpoint; 41] = [
         "schools/{schoolSourcedId}/students",
         EntityType::User,
         &[SCHOOL],
-        at_org!("student"),
+        at_org!(" and x.role = 'student'"),
         "Users with the role student at the school.",
     ),
     nested(
@@ -257,7 +260,7 @@ pub static ENDPOINTS: [Endpoint; 41] = [
         "schools/{schoolSourcedId}/teachers",
         EntityType::User,
         &[SCHOOL],
-        at_org!("teacher"),
+        at_org!(" and x.role = 'teacher'"),
         "Users with the role teacher at the school.",
     ),
     nested(

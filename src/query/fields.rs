@@ -53,7 +53,7 @@ impl Fields {
 }
 
 /// Name and text (`"name":value`) of each member of a JSON object without white space between its tokens.
-fn top_level(doc: &str) -> Vec<(&str, &str)> {
+pub fn top_level(doc: &str) -> Vec<(&str, &str)> {
     let bytes = doc.as_bytes();
     let mut members = Vec::new();
     let (mut at, mut start, mut depth) = (0, 1, 0_u32);

@@ -21,7 +21,7 @@ pub struct Query {
     pub sort: Option<Sort>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Sort {
     pub operand: Operand,
     pub descending: bool,
@@ -210,13 +210,13 @@ impl Query {
     }
 }
 
-fn is_backward(start: &Start) -> bool {
+pub(super) fn is_backward(start: &Start) -> bool {
     matches!(start, Start::Before(_) | Start::Last(_))
 }
 
 /// A read model as it stands, or as it stood at the position that the placeholder means. The conditions stand outside
 /// the union, so that both tables are read in the order of an index and merged.
-fn source(table: &str, at: Option<&str>) -> String {
+pub(super) fn source(table: &str, at: Option<&str>) -> String {
     match at {
         None => table.to_owned(),
         Some(_) => format!("(select * from {table} union all select * from {table}_history)"),
@@ -224,12 +224,12 @@ fn source(table: &str, at: Option<&str>) -> String {
 }
 
 /// SQL: the version `row` stood at the position.
-fn stood(row: &str, at: Option<&str>) -> String {
+pub(super) fn stood(row: &str, at: Option<&str>) -> String {
     at.map_or(String::new(), |at| format!(" and {row}.since <= {at} and ({row}.until is null or {row}.until > {at})"))
 }
 
 /// Puts the path's parameters and the read models' sources into a condition of an endpoint.
-fn fill(condition: &str, values: &[String], at: Option<&str>) -> String {
+pub(super) fn fill(condition: &str, values: &[String], at: Option<&str>) -> String {
     let mut filled = condition.to_owned();
     for (n, value) in values.iter().enumerate() {
         filled = filled.replace(&format!("{{{}}}", n + 1), value);

@@ -10,5 +10,8 @@ pub mod filter;
 pub mod href;
 pub mod list;
 pub mod path;
+pub mod predicate;
+pub mod related;
+pub mod relation;
 pub mod sql;
 pub mod versions;

@@ -107,7 +107,7 @@ fn comparison(clause: &Clause, kind: EntityType, parameters: &mut Parameters) ->
 }
 
 /// An absent value compares as false, but for `!=`.
-fn compare(expression: &str, operator: Operator, placeholder: &str) -> String {
+pub(super) fn compare(expression: &str, operator: Operator, placeholder: &str) -> String {
     match operator {
         Operator::NotEqual => format!("{expression} is distinct from {placeholder}"),
         _ => format!("{expression} {} {placeholder}", operator.as_str()),
@@ -137,7 +137,7 @@ fn list(expression: &str, folded: bool, operator: Operator, value: &str, paramet
 }
 
 /// The operand as SQL over the row `r`.
-fn expression(operand: &Operand, parameters: &mut Parameters) -> String {
+pub(super) fn expression(operand: &Operand, parameters: &mut Parameters) -> String {
     match (&operand.source, operand.form) {
         (Source::Column(column), _) => format!("r.\"{column}\""),
         (Source::Document(path), form) => {

@@ -34,6 +34,7 @@ use tower_layer::Layer as _;
 use crate::auth::{Auth, AuthError, Client, Scope};
 use crate::config::Config;
 use crate::csv::queue::Queue;
+use crate::graphql::{Gateway, Settings, http};
 use crate::log::Log;
 use crate::query::counts::Counts;
 use address::{BadPublicUrl, Proxies};
@@ -55,6 +56,7 @@ pub struct Hub {
     pub log: Log,
     pub config: Arc<Config>,
     pub auth: Arc<Auth>,
+    pub graphql: Gateway,
     proxies: Arc<Proxies>,
     imports: Arc<Queue>,
     running: Arc<imports::Running>,
@@ -72,6 +74,8 @@ pub enum OpenError {
     Auth(#[from] AuthError),
     #[error(transparent)]
     PublicUrl(#[from] BadPublicUrl),
+    #[error("the GraphQL schema is not sound: {0}")]
+    Schema(#[from] async_graphql::dynamic::SchemaError),
 }
 
 impl Hub {
@@ -79,6 +83,7 @@ impl Hub {
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
             auth: Arc::new(Auth::open(log.db(), &config).await?),
+            graphql: Gateway::new(log.clone(), Settings::default())?,
             imports: Queue::new(config.max_imports, config.max_queued_imports),
             running: Arc::default(),
             counts: Counts::new(log.db().clone()),
@@ -111,6 +116,7 @@ fn router(hub: Hub) -> Router {
         .nest(HUB, own)
         .merge(oauth::router())
         .merge(openapi::router())
+        .merge(http::router(hub.clone()))
         .route("/health/live", get(async || "ok\n"))
         .route("/health/ready", get(ready))
         .fallback(async || HubError::unknown_path())

@@ -139,6 +139,20 @@ impl Server {
         response.json().await.unwrap()
     }
 
+    /// Answers a GraphQL operation with these variables: the whole answer.
+    pub async fn graphql(&self, query: &str, variables: Value) -> Value {
+        let body = serde_json::json!({ "query": query, "variables": variables });
+        let request = self.http.post(format!("{}/graphql", self.base)).bearer_auth(&self.token).json(&body);
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// The same, without errors: its data.
+    pub async fn query(&self, query: &str) -> Value {
+        let answer = self.graphql(query, serde_json::json!({})).await;
+        assert_eq!(answer["errors"], Value::Null, "{query}: {answer}");
+        answer["data"].clone()
+    }
+
     /// Hands a set in and waits for the end of the import.
     pub async fn import(&self, zip: Vec<u8>) -> Value {
         let response = self

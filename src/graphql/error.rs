@@ -1,0 +1,126 @@
+//! Errors of the gateway: a closed list of codes in `extensions.code`.
+
+use async_graphql::{ErrorExtensions, Response, ServerError};
+
+use crate::db::is_unavailable;
+
+/// What `extensions.code` may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    ParseFailed,
+    ValidationFailed,
+    BadUserInput,
+    LimitExceeded,
+    Unauthenticated,
+    Forbidden,
+    RateLimited,
+    PositionNotReached,
+    PersistedQueryNotFound,
+    OperationNotAllowed,
+    Unavailable,
+    Internal,
+}
+
+/// Name, and when. In the order of the variants.
+static CODES: [(&str, &str); 12] = [
+    ("PARSE_FAILED", "the document is not GraphQL"),
+    ("VALIDATION_FAILED", "the document does not fit the schema, or its variables do not"),
+    (
+        "BAD_USER_INPUT",
+        "an argument fits its type, but not what it stands for: a cursor of another list, a future time",
+    ),
+    ("LIMIT_EXCEEDED", "the operation is too deep, too wide or too costly"),
+    ("UNAUTHENTICATED", "the token is missing, ended or unknown"),
+    ("FORBIDDEN", "the token has none of the scopes that a field needs"),
+    ("RATE_LIMITED", "the client asks more often, or for more, than it may"),
+    ("POSITION_NOT_REACHED", "the log has not reached the position asked for; ask again"),
+    ("PERSISTED_QUERY_NOT_FOUND", "no operation is kept under this hash; send it along"),
+    ("OPERATION_NOT_ALLOWED", "the server takes listed operations only, and this is none of them"),
+    ("UNAVAILABLE", "the database is away; ask again"),
+    ("INTERNAL", "the hub failed"),
+];
+
+impl Code {
+    pub const ALL: [Self; 12] = [
+        Self::ParseFailed,
+        Self::ValidationFailed,
+        Self::BadUserInput,
+        Self::LimitExceeded,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::PositionNotReached,
+        Self::PersistedQueryNotFound,
+        Self::OperationNotAllowed,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    pub fn name(self) -> &'static str {
+        CODES[self as usize].0
+    }
+
+    /// When a request fails so, in words.
+    pub fn when(self) -> &'static str {
+        CODES[self as usize].1
+    }
+}
+
+/// Why something is not answered. The message is for the client.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub code: Code,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::new(Code::BadUserInput, message)
+    }
+
+    pub fn limit(message: impl Into<String>) -> Self {
+        Self::new(Code::LimitExceeded, message)
+    }
+
+    /// As the only error of an answer that was not executed: it has no `data`.
+    pub fn into_response(self) -> Response {
+        let mut error = ServerError::new(self.message, None);
+        let mut extensions = async_graphql::ErrorExtensionValues::default();
+        extensions.set("code", self.code.name());
+        error.extensions = Some(extensions);
+        Response::from_errors(vec![error])
+    }
+
+    /// As the error of a field.
+    pub fn into_error(self) -> async_graphql::Error {
+        async_graphql::Error::new(self.message).extend_with(|_, extensions| extensions.set("code", self.code.name()))
+    }
+}
+
+impl From<sqlx::Error> for Refusal {
+    fn from(error: sqlx::Error) -> Self {
+        if is_unavailable(&error) {
+            return Self::new(Code::Unavailable, "The database is away; ask again.");
+        }
+        tracing::error!(%error, "a GraphQL operation failed");
+        Self::new(Code::Internal, "The hub failed; the failure has been logged.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_stand_in_the_order_of_the_variants() {
+        for (n, code) in Code::ALL.into_iter().enumerate() {
+            assert_eq!(code as usize, n);
+        }
+        assert_eq!(Code::Internal.name(), "INTERNAL");
+    }
+}

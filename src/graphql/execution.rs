@@ -1,0 +1,82 @@
+//! One operation being answered: its plan, and the snapshot it reads.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::error::{Code, Refusal};
+use super::load::{LoadedRoot, Loader};
+use super::plan::{AsOf, Plan, RootTarget};
+use crate::log::{Log, Tenant};
+use crate::query::related::Snapshot;
+
+/// How long an operation is held until the log reaches the position it asks for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What resolvers find in their context.
+pub struct Execution {
+    pub log: Log,
+    pub tenant: Tenant,
+    pub plan: Plan,
+    read: OnceCell<Result<Read, Refusal>>,
+}
+
+/// What was read.
+pub struct Read {
+    pub position: i64,
+    pub statements: u64,
+    pub records: u64,
+    roots: HashMap<String, LoadedRoot>,
+}
+
+impl Execution {
+    pub fn new(log: Log, tenant: Tenant, plan: Plan) -> Self {
+        Self { log, tenant, plan, read: OnceCell::new() }
+    }
+
+    /// A field of `Query`, by its key. All are read with the first.
+    pub async fn root(&self, key: &str) -> Result<&LoadedRoot, Refusal> {
+        if let Some(RootTarget::Refused(refusal)) = self.plan.roots.iter().find(|r| r.key == key).map(|r| &r.target) {
+            return Err(refusal.clone());
+        }
+        let read = self.read.get_or_init(|| self.read_all()).await.as_ref().map_err(Refusal::clone)?;
+        read.roots.get(key).ok_or_else(|| Refusal::new(Code::Internal, "The hub failed."))
+    }
+
+    /// What was read, if anything was.
+    pub fn done(&self) -> Option<&Read> {
+        self.read.get()?.as_ref().ok()
+    }
+
+    async fn read_all(&self) -> Result<Read, Refusal> {
+        if let Some(position) = self.plan.at_least {
+            let reached = self.log.wait_beyond(&self.tenant, position - 1);
+            match tokio::time::timeout(PATIENCE, reached).await {
+                Ok(head) => head.map(drop)?,
+                Err(_) => {
+                    let message = format!("The log has not reached position {position} yet; ask again.");
+                    return Err(Refusal::new(Code::PositionNotReached, message));
+                }
+            }
+        }
+        let asked = match self.plan.as_of {
+            None => None,
+            Some(AsOf::Position(position)) => Some(position),
+            Some(AsOf::Time(time)) => Some(self.log.position_at(&self.tenant, time).await?),
+        };
+        let mut tx = self.log.db().snapshot(&self.tenant).await?;
+        let head: i64 = sqlx::query_scalar("select head from tenants where tenant = $1")
+            .bind(self.tenant.as_str())
+            .fetch_one(&mut *tx)
+            .await?;
+        if let Some(position) = asked.filter(|position| *position > head) {
+            return Err(Refusal::input(format!("The log has not reached position {position}.")));
+        }
+        let as_of = asked.filter(|position| *position < head);
+        let mut loader = Loader::new(Snapshot { conn: &mut tx, tenant: &self.tenant, as_of });
+        let roots = loader.plan(&self.plan).await?;
+        let (statements, records) = (loader.statements, loader.records);
+        Ok(Read { position: as_of.unwrap_or(head), statements, records, roots })
+    }
+}

@@ -1,0 +1,126 @@
+//! The records that belong to each of several records: one statement, however many there are.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+
+use super::cursor::{Key, Start};
+use super::list::{Row, Sort, fill, is_backward, source, stood};
+use super::predicate::Predicate;
+use super::sql::{Parameters, Value, sort_key};
+use crate::log::Tenant;
+use crate::roster::EntityType;
+
+/// Which rows belong to each of some records, in which order.
+#[derive(Clone, Debug)]
+pub struct Related {
+    pub kind: EntityType,
+    /// SQL over the row `r`; `{1}` is the sourcedId of the record they belong to.
+    pub condition: Cow<'static, str>,
+    pub predicate: Option<Predicate>,
+    /// None: by sourcedId.
+    pub sort: Option<Sort>,
+}
+
+/// What reads rest on: a connection in one snapshot, a tenant, and a past position if it is not the head.
+pub struct Snapshot<'c> {
+    pub conn: &'c mut PgConnection,
+    pub tenant: &'c Tenant,
+    pub as_of: Option<i64>,
+}
+
+impl Snapshot<'_> {
+    fn parameters(&self) -> (Parameters, Option<String>) {
+        let mut parameters = Parameters::of(self.tenant.as_str());
+        let at = self.as_of.map(|at| parameters.add(Value::Number(at)));
+        (parameters, at)
+    }
+
+    /// The records of these sourcedIds that are there.
+    pub async fn records(&mut self, kind: EntityType, sourced_ids: &[&str]) -> Result<Vec<Row>, sqlx::Error> {
+        let (mut parameters, at) = self.parameters();
+        let ids = parameters.add(Value::Texts(sourced_ids.iter().map(|id| (*id).to_owned()).collect()));
+        let sql = format!(
+            "select r.sourced_id, r.since, r.doc from {} r where r.tenant = $1 and r.sourced_id = any({ids}){}",
+            source(kind.entity().table, at.as_deref()),
+            stood("r", at.as_deref())
+        );
+        let rows: Vec<(String, i64, String)> = parameters.bind(sqlx::query_as(&sql)).fetch_all(&mut *self.conn).await?;
+        Ok(rows.into_iter().map(|(sourced_id, since, doc)| Row { sourced_id, since, key: None, doc }).collect())
+    }
+
+    /// A page of at most `limit` rows for each of the records, by their sourcedIds. Those without rows are left out.
+    pub async fn pages(
+        &mut self,
+        related: &Related,
+        of: &[&str],
+        start: &Start,
+        limit: i64,
+    ) -> Result<HashMap<String, Vec<Row>>, sqlx::Error> {
+        let (mut parameters, at) = self.parameters();
+        let parents = parameters.add(Value::Texts(of.iter().map(|id| (*id).to_owned()).collect()));
+        let rows = related.rows(at.as_deref(), &mut parameters);
+        let backward = is_backward(start);
+        let descending = related.sort.as_ref().is_some_and(|sort| sort.descending) != backward;
+        let (direction, sign) = if descending { (" desc", "<") } else { ("", ">") };
+        let key = related.sort.as_ref().map(|sort| sort_key(&sort.operand, &mut parameters));
+        let order = match &key {
+            Some((key, _)) => format!("{key}{direction}, r.sourced_id{direction}"),
+            None => format!("r.sourced_id{direction}"),
+        };
+        let beyond = match start {
+            Start::Offset(_) | Start::Last(_) => String::new(),
+            Start::After(Key { sorted_by, sourced_id }) | Start::Before(Key { sorted_by, sourced_id }) => {
+                let id = parameters.text(sourced_id);
+                match &key {
+                    Some((key, of_type)) => {
+                        let value = parameters.text(sorted_by.as_deref().unwrap_or_default());
+                        format!(" and ({key}, r.sourced_id) {sign} ({value}::{of_type}, {id})")
+                    }
+                    None => format!(" and r.sourced_id {sign} {id}"),
+                }
+            }
+        };
+        let limit = parameters.add(Value::Number(limit));
+        let key = key.map_or("null".to_owned(), |(key, _)| format!("({key})::text"));
+        let sql = format!(
+            "select parent.id, page.* from unnest({parents}::text[]) parent(id),
+                    lateral (select r.sourced_id, r.since, {key} as key, r.doc from {rows}{beyond}
+                              order by {order} limit {limit}) page"
+        );
+        let lines: Vec<(String, String, i64, Option<String>, String)> =
+            parameters.bind(sqlx::query_as(&sql)).fetch_all(&mut *self.conn).await?;
+        let mut pages: HashMap<String, Vec<Row>> = HashMap::with_capacity(of.len());
+        for (parent, sourced_id, since, key, doc) in lines {
+            pages.entry(parent).or_default().push(Row { sourced_id, since, key, doc });
+        }
+        if backward {
+            pages.values_mut().for_each(|rows| rows.reverse());
+        }
+        Ok(pages)
+    }
+
+    /// How many rows each of the records has.
+    pub async fn counts(&mut self, related: &Related, of: &[&str]) -> Result<HashMap<String, i64>, sqlx::Error> {
+        let (mut parameters, at) = self.parameters();
+        let parents = parameters.add(Value::Texts(of.iter().map(|id| (*id).to_owned()).collect()));
+        let rows = related.rows(at.as_deref(), &mut parameters);
+        let sql = format!("select parent.id, (select count(*) from {rows}) from unnest({parents}::text[]) parent(id)");
+        let counts: Vec<(String, i64)> = parameters.bind(sqlx::query_as(&sql)).fetch_all(&mut *self.conn).await?;
+        Ok(counts.into_iter().collect())
+    }
+}
+
+impl Related {
+    /// SQL: the rows `r`, `from` and `where`.
+    fn rows(&self, at: Option<&str>, parameters: &mut Parameters) -> String {
+        let predicate = self.predicate.as_ref().map_or("true".to_owned(), |p| p.sql(parameters));
+        format!(
+            "{} r where r.listed and r.tenant = $1{} and {} and {predicate}",
+            source(self.kind.entity().table, at),
+            stood("r", at),
+            fill(&self.condition, &["parent.id".to_owned()], at)
+        )
+    }
+}

@@ -1,0 +1,1 @@
+//! The schema, as clients see it.
