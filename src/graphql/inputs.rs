@@ -277,7 +277,7 @@ fn fields(mut schema: SchemaBuilder, mut input: InputObject, entries: &[Entry]) 
                 name.clone()
             }
         };
-        input = input.field(InputValue::new(*name, TypeRef::named(of)).description(*doc));
+        input = input.field(InputValue::new(*name, TypeRef::named(of)).description(doc.trim()));
     }
     (schema, input)
 }

@@ -38,7 +38,7 @@ pub fn build() -> Result<Schema, SchemaError> {
         .register(vocabulary(model::ROLE_TYPE, "Each user has one primary role at an org.", &ROLE_TYPE))
         .register(page_info());
     for object in MODEL.objects() {
-        let mut registered = Object::new(object.name).description(object.doc);
+        let mut registered = Object::new(object.name).description(object.doc.trim());
         if object.kind.is_some() {
             registered = registered.implement("Node");
         }
@@ -59,7 +59,8 @@ fn vocabulary(name: &str, doc: &str, vocabulary: &Vocabulary) -> Enum {
 }
 
 fn field(field: &'static model::Field) -> Field {
-    let named = |of: TypeRef| Field::new(field.name, of, move |ctx| resolve::field(field, ctx)).description(field.doc);
+    let named =
+        |of: TypeRef| Field::new(field.name, of, move |ctx| resolve::field(field, ctx)).description(field.doc.trim());
     match &field.content {
         Content::GlobalId => named(TypeRef::named_nn(TypeRef::ID)),
         Content::Value { form, .. } => named(value_type(field.name, *form)),
@@ -205,6 +206,5 @@ fn root(ctx: ResolverContext<'_>, is_node: bool) -> FieldFuture<'_> {
 
 /// The schema in its own language, as `schema.graphql` has it.
 pub fn sdl(schema: &Schema) -> String {
-    let options = async_graphql::SDLExportOptions::new().sorted_fields().sorted_enum_items().sorted_arguments();
-    schema.sdl_with_options(options.prefer_single_line_descriptions())
+    schema.sdl_with_options(async_graphql::SDLExportOptions::new().prefer_single_line_descriptions())
 }

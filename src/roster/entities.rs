@@ -200,17 +200,17 @@ record! {
         sex: Text, "sex" = token("sex", &SEX).personal();
         /// As the standard's United States vocabulary names it; normally empty in Japan.
         american_indian_or_alaska_native: Option<Flag>, "americanIndianOrAlaskaNative" = flag("americanIndianOrAlaskaNative").personal();
-        /// See above.
+        /// As above, from the United States vocabulary.
         asian: Option<Flag>, "asian" = flag("asian").personal();
-        /// See above.
+        /// As above, from the United States vocabulary.
         black_or_african_american: Option<Flag>, "blackOrAfricanAmerican" = flag("blackOrAfricanAmerican").personal();
-        /// See above.
+        /// As above, from the United States vocabulary.
         native_hawaiian_or_other_pacific_islander: Option<Flag>, "nativeHawaiianOrOtherPacificIslander" = flag("nativeHawaiianOrOtherPacificIslander").personal();
-        /// See above.
+        /// As above, from the United States vocabulary.
         white: Option<Flag>, "white" = flag("white").personal();
-        /// See above.
+        /// As above, from the United States vocabulary.
         demographic_race_two_or_more_races: Option<Flag>, "demographicRaceTwoOrMoreRaces" = flag("demographicRaceTwoOrMoreRaces").personal();
-        /// See above.
+        /// As above, from the United States vocabulary.
         hispanic_or_latino_ethnicity: Option<Flag>, "hispanicOrLatinoEthnicity" = flag("hispanicOrLatinoEthnicity").personal();
         /// Country of birth, by a code agreed locally.
         country_of_birth_code: Text, "countryOfBirthCode" = text("countryOfBirthCode").code().personal();
