@@ -102,7 +102,7 @@ impl Cli {
             Command::Sample(sample) => return sample.run(output),
             Command::Openapi(openapi) => return Ok(openapi.run()),
             Command::Schema => {
-                print!("{}", graphql::schema::sdl(&graphql::schema::build()?));
+                print!("{}", graphql::schema::sdl(&graphql::schema::build(true)?));
                 return Ok(ExitCode::SUCCESS);
             }
             _ => {}

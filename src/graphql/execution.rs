@@ -19,6 +19,8 @@ pub struct Execution {
     pub log: Log,
     pub tenant: Tenant,
     pub plan: Plan,
+    /// How long a statement may take.
+    time: Duration,
     read: OnceCell<Result<Read, Refusal>>,
 }
 
@@ -32,7 +34,13 @@ pub struct Read {
 
 impl Execution {
     pub fn new(log: Log, tenant: Tenant, plan: Plan) -> Self {
-        Self { log, tenant, plan, read: OnceCell::new() }
+        Self { log, tenant, plan, time: Duration::ZERO, read: OnceCell::new() }
+    }
+
+    /// Ends statements that take longer. Without it, and with zero, none is ended.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
     }
 
     /// A field of `Query`, by its key. All are read with the first.
@@ -47,6 +55,11 @@ impl Execution {
     /// What was read, if anything was.
     pub fn done(&self) -> Option<&Read> {
         self.read.get()?.as_ref().ok()
+    }
+
+    /// Why nothing could be read.
+    pub fn failed(&self) -> Option<&Refusal> {
+        self.read.get()?.as_ref().err()
     }
 
     async fn read_all(&self) -> Result<Read, Refusal> {
@@ -66,8 +79,10 @@ impl Execution {
             Some(AsOf::Time(time)) => Some(self.log.position_at(&self.tenant, time).await?),
         };
         let mut tx = self.log.db().snapshot(&self.tenant).await?;
-        let head: i64 = sqlx::query_scalar("select head from tenants where tenant = $1")
+        let sql = "select head, set_config('statement_timeout', $2, true) from tenants where tenant = $1";
+        let (head, _): (i64, String) = sqlx::query_as(sql)
             .bind(self.tenant.as_str())
+            .bind(self.time.as_millis().to_string())
             .fetch_one(&mut *tx)
             .await?;
         if let Some(position) = asked.filter(|position| *position > head) {

@@ -24,9 +24,12 @@ const SCALARS: [(&str, &str); 5] = [
     ("JSON", "Any JSON value."),
 ];
 
-/// The whole schema.
-pub fn build() -> Result<Schema, SchemaError> {
-    let mut schema = Schema::build("Query", None, None);
+/// The whole schema. `shown`: whether errors may suggest names of it.
+pub fn build(shown: bool) -> Result<Schema, SchemaError> {
+    let mut schema = Schema::build("Query", None, None).limit_recursive_depth(super::bounds::LEVELS);
+    if !shown {
+        schema = schema.disable_suggestions();
+    }
     for (name, doc) in SCALARS {
         schema = schema.register(Scalar::new(name).description(doc));
     }
