@@ -2,6 +2,10 @@
 
 use crate::support::{Server, bulk, city};
 
+mod http;
+mod limits;
+mod persisted;
+mod released;
 mod schema;
 
 #[tokio::test(flavor = "multi_thread")]
