@@ -53,7 +53,7 @@ pub enum Content {
 pub struct Link {
     pub kind: EntityType,
     pub ids: Ids,
-    /// Of these a client needs one; none: whoever may read the record may follow it.
+    /// Of these a client needs one: those of the records it leads to.
     pub scopes: &'static [Scope],
 }
 
@@ -158,9 +158,9 @@ impl Model {
             fields.extend(self.member(member));
         }
         let identified_by = kind.entity().identified_by;
-        fields.extend(identified_by.map(|owner| same_id(owner, &[])));
+        fields.extend(identified_by.map(same_id));
         let parts = EntityType::ALL.into_iter().filter(|part| part.entity().identified_by == Some(kind));
-        fields.extend(parts.map(|part| same_id(part, scopes(part))));
+        fields.extend(parts.map(same_id));
         if let Some((_, object, doc)) = EXTENSIONS.iter().find(|extension| extension.0 == kind) {
             self.extensions(kind, object, doc);
             fields.push(Field { name: "jp", doc, content: Content::Extensions { object } });
@@ -232,13 +232,12 @@ impl Object {
 }
 
 fn link(kind: EntityType, ids: Ids) -> Content {
-    Content::Link(Link { kind, ids, scopes: &[] })
+    Content::Link(Link { kind, ids, scopes: scopes(kind) })
 }
 
 /// A record under the same sourcedId.
-fn same_id(kind: EntityType, scopes: &'static [Scope]) -> Field {
-    let content = Content::Link(Link { kind, ids: Ids::Own, scopes });
-    Field { name: kind.name(), doc: kind.entity().doc, content }
+fn same_id(kind: EntityType) -> Field {
+    Field { name: kind.name(), doc: kind.entity().doc, content: link(kind, Ids::Own) }
 }
 
 /// Of these a client needs one to read records of the type.

@@ -100,21 +100,28 @@ impl Planner<'_> {
     pub fn query(&self) -> Result<Plan, Refusal> {
         let mut plan = Plan::default();
         for root in self.operation.roots()? {
-            let field = root.field();
-            self.snapshot(field, &mut plan)?;
             let mut cost = Cost::default();
-            let planned = match root.name {
-                "node" => self.node(&root, &mut cost)?,
-                name => match Root::find(name) {
-                    Some(found) => self.root(&root, found, &mut cost)?,
-                    None => continue,
-                },
+            let planned = self.snapshot(root.field(), &mut plan).and_then(|()| self.read(&root, &mut cost));
+            let (sourced_id, target) = match planned {
+                Ok(Some(planned)) => planned,
+                Ok(None) => continue,
+                // The field answers with it, if the document is valid at all.
+                Err(refusal) if refusal.code == Code::BadUserInput => (String::new(), RootTarget::Refused(refusal)),
+                Err(refusal) => return Err(refusal),
             };
             plan.cost.add(cost);
-            let target = planned.1;
-            plan.roots.push(RootPlan { key: root.key.to_owned(), sourced_id: planned.0, target });
+            plan.roots.push(RootPlan { key: root.key.to_owned(), sourced_id, target });
         }
         Ok(plan)
+    }
+
+    /// What a field of `Query` reads of the roster, if it does.
+    fn read(&self, root: &Selected, cost: &mut Cost) -> Result<Option<(String, RootTarget)>, Refusal> {
+        match (root.name, Root::find(root.name)) {
+            ("node", _) => self.node(root, cost).map(Some),
+            (_, Some(found)) => self.root(root, found, cost).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Reads `asOf` and `atLeast`, which must agree over the whole operation.

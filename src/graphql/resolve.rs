@@ -3,7 +3,6 @@
 use async_graphql::Value;
 use async_graphql::dynamic::{FieldFuture, FieldValue, ResolverContext};
 
-use super::error::{Code, Refusal};
 use super::id;
 use super::load::{Connection, Item, Loaded, ids, parts};
 use super::members::Members;
@@ -64,7 +63,10 @@ pub fn key<'a>(ctx: &ResolverContext<'a>) -> &'a str {
 
 fn refused<'a>(ctx: &ResolverContext<'a>, scopes: &'static [Scope]) -> Option<FieldFuture<'a>> {
     let allowed = scopes.is_empty() || ctx.data::<Client>().is_ok_and(|client| client.may_any(scopes));
-    (!allowed).then(|| FieldFuture::new(async move { Err::<Option<Value>, _>(forbidden(scopes).into_error()) }))
+    (!allowed).then(|| {
+        forbidden(scopes).report(ctx.ctx);
+        FieldFuture::Value(None)
+    })
 }
 
 fn part(members: Members, loaded: Option<&Loaded>) -> Item {
@@ -119,9 +121,4 @@ fn cursor(item: &Item) -> Option<FieldValue<'_>> {
 /// A record where any may stand.
 pub fn as_node(item: &Item) -> Option<FieldValue<'_>> {
     Some(FieldValue::borrowed_any(item).with_type(object_name(item.kind?)))
-}
-
-/// What was loaded is not there, although the plan asked for it.
-pub fn missing() -> async_graphql::Error {
-    Refusal::new(Code::Internal, "The hub failed.").into_error()
 }

@@ -195,11 +195,14 @@ fn query() -> Object {
 fn root(ctx: ResolverContext<'_>, is_node: bool) -> FieldFuture<'_> {
     FieldFuture::new(async move {
         let execution = ctx.data::<std::sync::Arc<Execution>>()?;
-        let loaded = execution.root(resolve::key(&ctx)).await.map_err(|refusal| refusal.into_error())?;
-        Ok(match loaded {
-            LoadedRoot::One(Some(item)) if is_node => resolve::as_node(item),
-            LoadedRoot::One(item) => item.as_ref().map(|item| FieldValue::borrowed_any(item)),
-            LoadedRoot::Connection(connection) => Some(FieldValue::borrowed_any(connection)),
+        Ok(match execution.root(resolve::key(&ctx)).await {
+            Err(refusal) => {
+                refusal.report(ctx.ctx);
+                None
+            }
+            Ok(LoadedRoot::One(Some(item))) if is_node => resolve::as_node(item),
+            Ok(LoadedRoot::One(item)) => item.as_ref().map(|item| FieldValue::borrowed_any(item)),
+            Ok(LoadedRoot::Connection(connection)) => Some(FieldValue::borrowed_any(connection)),
         })
     })
 }
