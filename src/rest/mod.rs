@@ -56,7 +56,7 @@ pub struct Hub {
     pub config: Arc<Config>,
     pub auth: Arc<Auth>,
     proxies: Arc<Proxies>,
-    imports: Arc<Queue>,
+    pub imports: Arc<Queue>,
     running: Arc<imports::Running>,
     counts: Counts,
     /// Of answers sent lately, by tenant and request: entity tag and position.
