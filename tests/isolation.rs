@@ -232,6 +232,10 @@ struct World {
     tags: Vec<String>,
     /// Whose answer a tag was on.
     given: HashMap<String, usize>,
+    /// How many answers had which status.
+    statuses: HashMap<u16, u32>,
+    /// Answers that held what the asking board's records say.
+    telling: u32,
     jobs: [String; 2],
 }
 
@@ -248,8 +252,16 @@ impl World {
             .map(|made| made["apiKey"].as_str().unwrap().to_owned())
             .collect();
         let mut jobs = [String::new(), String::new()];
-        let mut world =
-            Self { server, tokens, cursors: vec![], tags: vec![], given: HashMap::new(), jobs: jobs.clone() };
+        let mut world = Self {
+            server,
+            tokens,
+            cursors: vec![],
+            tags: vec![],
+            given: HashMap::new(),
+            statuses: HashMap::new(),
+            telling: 0,
+            jobs: jobs.clone(),
+        };
         for tenant in 0..TENANTS.len() {
             for (n, (path, document)) in documents(tenant).into_iter().enumerate() {
                 let url = format!("{}/rosterhub/v1/roster/{path}", world.server.base);
@@ -355,6 +367,7 @@ impl World {
         let status = response.status().as_u16();
         let headers = format!("{:?}", response.headers());
         prop_assert!(status < 500, "{status}");
+        *self.statuses.entry(status).or_default() += 1;
         if status == 304 {
             let (tag, _) = tag.as_ref().unwrap();
             prop_assert!(self.given[tag] == tenant, "304 for a tag of the other's");
@@ -362,6 +375,7 @@ impl World {
             self.keep(tenant, &response);
         }
         let body = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
+        self.telling += u32::from(body.contains(&marker(tenant)));
         for text in [&headers, &body] {
             prop_assert!(!text.contains(&marker(other)), "{text}");
             prop_assert!(!text.contains(&format!("e-u-{}\"", TENANTS[other])), "{text}");
@@ -377,11 +391,13 @@ impl World {
 fn nobody_is_told_what_is_another_s() {
     let cases = std::env::var("ROSTERHUB_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut world = runtime.block_on(World::start());
-    let world = std::cell::RefCell::new(&mut world);
+    let world = std::cell::RefCell::new(runtime.block_on(World::start()));
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let asked = TestRunner::new(config).run(&requests(), |ask| runtime.block_on(world.borrow_mut().ask(&ask)));
     asked.unwrap_or_else(|failure| panic!("{failure}"));
+    let world = world.into_inner();
+    let seen = |status: &u16| world.statuses.contains_key(status);
+    assert!([200, 304, 400, 403, 404].iter().all(seen) && world.telling > cases / 20, "{:?}", world.statuses);
 }
 
 /// A position that only the other board's log has reached is waited for in vain.

@@ -88,13 +88,8 @@ impl Request {
         reached(as_of, head)?;
         let (since, doc) = version.ok_or_else(|| ImsxError::unknown_object(self.endpoint.kind.name()))?;
         let fingerprint = self.hub.log.projections().fingerprint();
-        let etag = record_etag(
-            fingerprint,
-            &self.tenant,
-            self.endpoint.kind,
-            &self.parameters.query.parameters[0],
-            since,
-        );
+        let etag =
+            record_etag(fingerprint, &self.tenant, self.endpoint.kind, &self.parameters.query.parameters[0], since);
         let answer = self.answer(etag, as_of.unwrap_or(head));
         if answer.is_known(&self.headers) {
             return Ok(answer.not_modified());
