@@ -276,9 +276,9 @@ impl World {
             given: HashMap::new(),
             statuses: HashMap::new(),
             telling: 0,
-            jobs: jobs.clone(),
+            jobs: Default::default(),
         };
-        for tenant in 0..TENANTS.len() {
+        for (tenant, entered) in jobs.iter_mut().enumerate() {
             for (n, (path, document)) in documents(tenant).into_iter().enumerate() {
                 let url = format!("{}/rosterhub/v1/roster/{path}", world.server.base);
                 let key = format!("key-{n}");
@@ -292,7 +292,7 @@ impl World {
             let broken = crate::support::set(&[("orgs", "bulk", &format!("{}\r\n", marker(tenant)))]);
             let request = request.bearer_auth(world.all_of(tenant)).header("prefer", "wait=60").body(broken);
             let job: Value = request.send().await.unwrap().json().await.unwrap();
-            jobs[tenant] = job["id"].as_str().unwrap().to_owned();
+            *entered = job["id"].as_str().unwrap().to_owned();
         }
         world.jobs = jobs;
         let singles = documents(0).into_iter().map(|(path, _)| path).filter(|path| !path.ends_with("-midori"));
@@ -331,7 +331,7 @@ impl World {
     }
 
     /// One of the address if there is any, else one of any list.
-    fn given<'a>(pool: &'a [(usize, String)], address: Option<usize>, n: usize) -> &'a str {
+    fn given(pool: &[(usize, String)], address: Option<usize>, n: usize) -> &str {
         let own: Vec<&(usize, String)> = pool.iter().filter(|(of, _)| Some(*of) == address).collect();
         if own.is_empty() { &pool[n % pool.len()].1 } else { &own[n % own.len()].1 }
     }

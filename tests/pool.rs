@@ -35,7 +35,7 @@ async fn stall(server: &Server, observer: &mut PgConnection, standing: usize) ->
     assert_eq!(begun.status(), 200);
     let observer = tokio::sync::Mutex::new(observer);
     until("the list stands still", async || {
-        let connections = connections(&mut *observer.lock().await).await;
+        let connections = connections(*observer.lock().await).await;
         connections.iter().filter(|c| c.1.as_deref() == Some("ClientWrite")).count() == standing
     })
     .await;
@@ -133,7 +133,7 @@ async fn recovered(server: &Server, observer: &mut PgConnection) {
     }
     let observer = tokio::sync::Mutex::new(observer);
     until("all connections are idle", async || {
-        let connections = connections(&mut *observer.lock().await).await;
+        let connections = connections(*observer.lock().await).await;
         connections.len() <= 2 && connections.iter().all(|connection| connection.0 == "idle")
     })
     .await;
