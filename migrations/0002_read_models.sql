@@ -106,6 +106,7 @@ create index roles_by_org              on roles       (org_sourced_id, tenant);
 create index enrollments_by_class      on enrollments (class_sourced_id, tenant);
 create index enrollments_by_user       on enrollments (user_sourced_id, tenant);
 create index classes_by_school         on classes     (school_sourced_id, tenant);
+create index classes_by_course         on classes     (course_sourced_id, tenant);
 -- what changed since a time, what is to be deleted, people by name:
 create index users_by_time        on users        (listed, tenant, date_last_modified, sourced_id);
 create index enrollments_by_time  on enrollments  (listed, tenant, date_last_modified, sourced_id);

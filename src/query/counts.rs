@@ -40,4 +40,24 @@ impl Counts {
         // Asked for by many at a time, it is counted once.
         self.known.try_get_with((tenant.clone(), position, mark.to_owned()), count).await
     }
+
+    /// The same on a connection whose snapshot the position was read in; `as_of` is none when it is the head there.
+    /// Waits for no other connection: whoever holds one and waits for another stands in the way of all others.
+    pub async fn count_on(
+        &self,
+        conn: &mut sqlx::PgConnection,
+        query: &Query,
+        mark: &str,
+        tenant: &Tenant,
+        position: i64,
+        as_of: Option<i64>,
+    ) -> Result<i64, sqlx::Error> {
+        let key = (tenant.clone(), position, mark.to_owned());
+        if let Some(known) = self.known.get(&key).await {
+            return Ok(known);
+        }
+        let count = query.count(conn, tenant, as_of).await?.1;
+        self.known.insert(key, count).await;
+        Ok(count)
+    }
 }

@@ -36,6 +36,11 @@ impl Parameters {
         self.add(Value::Text(text.to_owned()))
     }
 
+    /// `$1`, `$2`, …
+    pub fn values(&self) -> &[Value] {
+        &self.0
+    }
+
     pub fn bind<'q, O>(
         self,
         mut query: QueryAs<'q, Postgres, O, PgArguments>,

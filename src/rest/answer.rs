@@ -1,5 +1,7 @@
 //! Answers of the Rostering service: an envelope with documents, their addresses put in as they are copied.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -62,10 +64,21 @@ impl Answer {
     }
 }
 
-/// The database failed in the middle of an answer: the connection breaks off, so that no client takes it for whole.
+/// An answer ended in its middle: the connection breaks off, so that no client takes it for whole.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer could not be read to its end")]
 pub struct Broken;
+
+/// Why an answer ended in its middle.
+#[derive(Debug, thiserror::Error)]
+enum Halt {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("the client took nothing of it for too long")]
+    Stalled,
+    #[error("the client is gone")]
+    Gone,
+}
 
 /// The object around the documents: `{"orgs":[…]}` or `{"org":…}`.
 #[derive(Clone)]
@@ -103,12 +116,14 @@ impl Envelope {
         }
     }
 
-    /// The rows of a list's statement as they come from the database: memory does not grow with the page.
+    /// The rows of a list's statement as they come from the database: memory does not grow with the page. A client that
+    /// takes nothing of it for the time of `patience` is left, since it keeps a connection to the database.
     pub fn stream(
         self,
         mut tx: Transaction<'static, Postgres>,
         sql: String,
         parameters: Parameters,
+        patience: Duration,
     ) -> impl Stream<Item = Result<Bytes, Broken>> + Send + 'static {
         let (sender, mut receiver) = mpsc::channel(2);
         tokio::spawn(async move {
@@ -122,15 +137,20 @@ impl Envelope {
                         body.push(b',');
                     }
                     self.record(&doc, &mut body);
-                    if body.len() >= CHUNK && sender.send(Ok(std::mem::take(&mut body).into())).await.is_err() {
-                        return Ok(()); // the client is gone
+                    if body.len() >= CHUNK {
+                        let sent = sender.send(Ok(std::mem::take(&mut body).into()));
+                        let sent = tokio::time::timeout(patience, sent).await.map_err(|_| Halt::Stalled)?;
+                        sent.map_err(|_| Halt::Gone)?;
                     }
                 }
                 self.end(&mut body);
-                Ok::<(), sqlx::Error>(())
+                Ok::<(), Halt>(())
             };
-            let last = match read.await {
+            let outcome = read.await;
+            drop(tx);
+            let last = match outcome {
                 Ok(()) => Ok(body.into()),
+                Err(Halt::Gone) => return,
                 Err(error) => {
                     tracing::warn!(%error, "a list broke off");
                     Err(Broken)

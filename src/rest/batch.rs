@@ -51,7 +51,7 @@ pub async fn batch(State(hub): State<Hub>, client: Client, request: Request) -> 
                 "collection": record.kind.entity().collection,
                 "sourcedId": record.sourced_id,
                 "outcome": record.outcome,
-                "etag": version.map(|version| etag(&hub, record, version)),
+                "etag": version.map(|version| etag(&hub, &client.tenant, record, version)),
             })
         })
         .collect();

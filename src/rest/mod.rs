@@ -58,7 +58,7 @@ pub struct Hub {
     pub auth: Arc<Auth>,
     pub graphql: Gateway,
     proxies: Arc<Proxies>,
-    imports: Arc<Queue>,
+    pub imports: Arc<Queue>,
     running: Arc<imports::Running>,
     counts: Counts,
     /// Of answers sent lately, by tenant and request: entity tag and position.

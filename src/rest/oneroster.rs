@@ -88,7 +88,8 @@ impl Request {
         reached(as_of, head)?;
         let (since, doc) = version.ok_or_else(|| ImsxError::unknown_object(self.endpoint.kind.name()))?;
         let fingerprint = self.hub.log.projections().fingerprint();
-        let etag = record_etag(fingerprint, self.endpoint.kind, &self.parameters.query.parameters[0], since);
+        let etag =
+            record_etag(fingerprint, &self.tenant, self.endpoint.kind, &self.parameters.query.parameters[0], since);
         let answer = self.answer(etag, as_of.unwrap_or(head));
         if answer.is_known(&self.headers) {
             return Ok(answer.not_modified());
@@ -128,7 +129,11 @@ impl Request {
             return Err(ImsxError::unknown_object("a record that the path names is not there"));
         }
         let mark = &self.parameters.mark;
-        let total = self.hub.counts.count(query, mark, &self.tenant, page.position, as_of.is_none()).await?;
+        let (counts, position) = (&self.hub.counts, page.position);
+        let total = match &mut tx {
+            Some(tx) => counts.count_on(tx, query, mark, &self.tenant, position, as_of).await?,
+            None => counts.count(query, mark, &self.tenant, position, as_of.is_none()).await?,
+        };
         let mut answer = self.answer(self.list_etag(&page, total), page.position);
         answer.headers.insert(TOTAL_COUNT, HeaderValue::from(total));
         if let Some(links) = self.links(&page, offset, total) {
@@ -141,7 +146,8 @@ impl Request {
         match tx.take() {
             Some(tx) => {
                 let (sql, bound) = query.statement(&self.tenant, as_of, &start, limit, true);
-                Ok(answer.with_stream(envelope.stream(tx, sql, bound)))
+                let patience = std::time::Duration::from_secs(self.hub.config.stalled_seconds);
+                Ok(answer.with_stream(envelope.stream(tx, sql, bound, patience)))
             }
             None => {
                 let mut body = envelope.begin();

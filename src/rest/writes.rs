@@ -119,7 +119,7 @@ async fn answer(hub: &Hub, tenant: &Tenant, public: &PublicAddress, written: &Wr
             response.headers_mut().insert(name, value);
         }
     };
-    set(header::ETAG, etag(hub, record, &version));
+    set(header::ETAG, etag(hub, tenant, record, &version));
     if created {
         set(header::LOCATION, address(&base, record.kind, &record.sourced_id));
     }
@@ -135,8 +135,8 @@ pub(super) fn json(status: StatusCode, body: Vec<u8>, position: i64) -> Response
     response
 }
 
-pub(super) fn etag(hub: &Hub, record: &WrittenRecord, version: &Version) -> String {
-    record_etag(hub.log.projections().fingerprint(), record.kind, &record.sourced_id, version.since)
+pub(super) fn etag(hub: &Hub, tenant: &Tenant, record: &WrittenRecord, version: &Version) -> String {
+    record_etag(hub.log.projections().fingerprint(), tenant, record.kind, &record.sourced_id, version.since)
 }
 
 /// The written records as they stood at the position of the write, whatever has happened since.
