@@ -154,7 +154,7 @@ impl Session {
     /// Stops the private Postgres if this process started it and no other works with it.
     async fn close(self) {
         let company = self.log.db().has_company().await.unwrap_or(false);
-        self.log.db().pool().close().await;
+        self.log.db().close().await;
         if let Some(postgres) = self.embedded.filter(|p| !p.adopted() && !company) {
             let stopped = tokio::task::spawn_blocking(move || postgres.stop()).await;
             if let Ok(Err(error)) = stopped {
