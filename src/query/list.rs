@@ -78,9 +78,9 @@ impl Query {
         self.endpoint.kind
     }
 
-    /// Whether it is the whole of a read model, in the order of its primary key.
-    fn is_whole(&self) -> bool {
-        self.endpoint.condition == ALL && self.filter.is_none() && self.sort.is_none()
+    /// Whether it is the whole of a read model.
+    pub fn is_whole(&self) -> bool {
+        self.endpoint.condition == ALL && self.filter.is_none()
     }
 
     /// Whether an index serves it, however much there is: neither filtered nor sorted by anything.
@@ -237,7 +237,7 @@ impl Query {
             None => "true".into(),
         };
         // What is not narrowed is read in the order of the primary key, which holds no more than the two columns.
-        let listed = if self.is_whole() { "" } else { "r.listed and " };
+        let listed = if self.is_whole() && self.sort.is_none() { "" } else { "r.listed and " };
         format!(
             "{} r where {listed}r.tenant = $1{} and {} and {filter}",
             source(self.kind().entity().table, at),
