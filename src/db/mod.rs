@@ -19,6 +19,8 @@ use readers::Readers;
 tokio::task_local! {
     /// The tenant that connections acquired by this task are bound to.
     static TENANT: Tenant;
+    /// Whether what they run is planned once and for all ([`Reader`]); else Postgres decides.
+    static PLANNED_ONCE: ();
 }
 
 /// The schema, applied in order at start.
@@ -142,8 +144,10 @@ fn application_name() -> String {
 /// Without a tenant the setting is empty, and row-level security hides every row.
 async fn bind_tenant(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     let tenant = TENANT.try_with(Tenant::clone).ok();
-    sqlx::query("select set_config('rosterhub.tenant', $1, false)")
+    let plans = if PLANNED_ONCE.try_with(|()| ()).is_ok() { "force_generic_plan" } else { "auto" };
+    sqlx::query("select set_config('rosterhub.tenant', $1, false), set_config('plan_cache_mode', $2, false)")
         .bind(tenant.as_ref().map_or("", Tenant::as_str))
+        .bind(plans)
         .execute(conn)
         .await
         .map(drop)
