@@ -161,7 +161,7 @@ impl Session {
     /// Stops the private Postgres if this process started it and no other works with it.
     async fn close(self) {
         let company = self.log.db().has_company().await.unwrap_or(false);
-        self.log.db().pool().close().await;
+        self.log.db().close().await;
         if !company {
             stop(self.embedded).await;
         }

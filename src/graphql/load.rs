@@ -9,8 +9,7 @@ use super::members::Members;
 use super::model::{Content, Field, Ids, Link};
 use super::page::Page;
 use super::plan::{ConnectionPlan, LinkPlan, ObjectPlan, Plan, RootPlan, RootTarget, Target};
-use crate::query::list::Row;
-use crate::query::related::Snapshot;
+use crate::query::related::{Row, Snapshot};
 use crate::roster::EntityType;
 
 /// An object of the answer: a record, or a part of one.

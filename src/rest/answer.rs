@@ -99,18 +99,18 @@ impl Envelope {
         body.extend_from_slice(if self.is_list { b"]}" } else { b"}" });
     }
 
-    pub fn record(&self, doc: &str, body: &mut Vec<u8>) {
+    pub fn record(&self, doc: &[u8], body: &mut Vec<u8>) {
         self.records(std::iter::once(doc), body);
     }
 
-    pub fn records<'a>(&self, docs: impl Iterator<Item = &'a str>, body: &mut Vec<u8>) {
+    pub fn records<'a>(&self, docs: impl Iterator<Item = &'a [u8]>, body: &mut Vec<u8>) {
         let splicer = Splicer::new(&self.base);
         for (n, doc) in docs.enumerate() {
             if n > 0 {
                 body.push(b',');
             }
             match &self.fields {
-                Some(fields) => splicer.splice(&fields.cut(doc), body),
+                Some(fields) => splicer.splice(fields.cut(&String::from_utf8_lossy(doc)).as_bytes(), body),
                 None => splicer.splice(doc, body),
             }
         }
@@ -130,13 +130,13 @@ impl Envelope {
             let mut body = self.begin();
             let mut first = true;
             let read = async {
-                let mut rows = parameters.bind(sqlx::query_as::<_, Line>(&sql)).fetch(&mut *tx);
-                while let Some((.., doc)) = rows.try_next().await? {
-                    let Some(doc) = doc else { continue };
+                let mut rows = parameters.query(&sql).fetch(&mut *tx);
+                while let Some(row) = rows.try_next().await? {
+                    let Some(line) = Line::read(row)? else { continue };
                     if !std::mem::take(&mut first) {
                         body.push(b',');
                     }
-                    self.record(&doc, &mut body);
+                    self.record(line.doc(), &mut body);
                     if body.len() >= CHUNK {
                         let sent = sender.send(Ok(std::mem::take(&mut body).into()));
                         let sent = tokio::time::timeout(patience, sent).await.map_err(|_| Halt::Stalled)?;

@@ -110,7 +110,7 @@ async fn answer(hub: &Hub, tenant: &Tenant, public: &PublicAddress, written: &Wr
     let name = record.kind.entity().name;
     let mut body = Vec::with_capacity(version.doc.len() * 3 / 2 + 64);
     body.extend_from_slice(format!("{{\"{name}\":").as_bytes());
-    Splicer::new(&base).splice(&version.doc, &mut body);
+    Splicer::new(&base).splice(version.doc.as_bytes(), &mut body);
     body.push(b'}');
     let created = record.outcome == Outcome::Created;
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, body, written.position);
