@@ -83,9 +83,10 @@ impl Query {
         self.endpoint.condition == ALL && self.filter.is_none()
     }
 
-    /// Whether an index serves it, however much there is: neither filtered nor sorted by anything.
+    /// Whether an index serves it, however much there is: neither filtered nor sorted by anything, and with no list
+    /// to search, of whose contents a plan that is made once knows nothing.
     pub fn is_short(&self) -> bool {
-        self.filter.is_none() && self.sort.is_none()
+        self.filter.is_none() && self.sort.is_none() && !self.endpoint.condition.contains("array[")
     }
 
     /// Whether the filter fits the entity.
