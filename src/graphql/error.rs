@@ -1,5 +1,6 @@
 //! Errors of the gateway: a closed list of codes in `extensions.code`.
 
+use async_graphql::dynamic::{FieldValue, ResolverContext};
 use async_graphql::{ErrorExtensions, Response, ServerError};
 
 use crate::db::is_unavailable;
@@ -94,6 +95,12 @@ impl Refusal {
         extensions.set("code", self.code.name());
         error.extensions = Some(extensions);
         Response::from_errors(vec![error])
+    }
+
+    /// As the error of a field that is null for it.
+    pub fn null<'a>(self, ctx: &ResolverContext<'a>) -> Option<FieldValue<'a>> {
+        ctx.add_error(ctx.set_error_path(self.into_error().into_server_error(ctx.item.pos)));
+        None
     }
 
     /// As the error of a field.

@@ -7,8 +7,13 @@ use crate::roster::EntityType;
 /// The strong tag of a record's document, in quotes. `since`: position of the unit of work that made this version;
 /// `fingerprint`: of the projections, which give the document its form.
 pub fn record_etag(fingerprint: &str, kind: EntityType, sourced_id: &str, since: i64) -> String {
+    format!("\"{}\"", record_version(fingerprint, kind, sourced_id, since))
+}
+
+/// The same without the quotes.
+pub fn record_version(fingerprint: &str, kind: EntityType, sourced_id: &str, since: i64) -> String {
     let hash = Sha256::digest(format!("{fingerprint}/{}/{since}/{sourced_id}", kind.name()));
-    format!("\"{}\"", hash[..10].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    hash[..10].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The value of `If-Match` or `If-None-Match`.
@@ -84,6 +89,12 @@ pub struct Conditions {
 }
 
 impl Conditions {
+    /// Only on this version of the record: a tag, with or without its quotes.
+    pub fn version(tag: &str) -> Self {
+        let opaque = format!("\"{}\"", tag.trim_matches('"'));
+        Self { if_match: Some(Tags::These(vec![Tag { weak: false, opaque }])), if_none_match: None }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
@@ -135,6 +146,8 @@ mod tests {
         assert!(hold(tags("*"), None, a) && !hold(tags("*"), None, None));
         assert!(!hold(None, tags(r#"W/"a""#), a), "weak");
         assert!(hold(None, tags(r#""b""#), a) && hold(None, tags(r#""b""#), None));
+        let version = |tag| Conditions::version(tag);
+        assert!(version("a").hold(a) && version(r#""a""#).hold(a) && !version("b").hold(a) && !version("a").hold(None));
         assert!(!hold(None, tags("*"), a) && hold(None, tags("*"), None));
     }
 }
