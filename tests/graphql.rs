@@ -3,6 +3,7 @@
 use crate::support::{Server, bulk, city};
 
 mod schema;
+mod writes;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_school_with_its_classes_and_pupils_is_one_query() {
