@@ -5,6 +5,7 @@ mod filters;
 mod relations;
 mod scopes;
 mod snapshot;
+mod writes;
 
 use std::collections::BTreeMap;
 

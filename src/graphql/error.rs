@@ -1,5 +1,6 @@
 //! Errors of the gateway: a closed list of codes in `extensions.code`.
 
+use async_graphql::dynamic::{FieldValue, ResolverContext};
 use async_graphql::{Context, ErrorExtensions, Response, ServerError};
 
 use crate::db::is_unavailable;
@@ -96,10 +97,21 @@ impl Refusal {
         Response::from_errors(vec![error])
     }
 
+    /// As the error of a field that is null for it.
+    pub fn null<'a>(self, ctx: &ResolverContext<'a>) -> Option<FieldValue<'a>> {
+        self.report(ctx.ctx);
+        None
+    }
+
     /// As the error of the field that is being resolved, which is null then.
     pub fn report<'a>(self, ctx: &Context<'a>) {
         let error = async_graphql::Error::new(self.message).extend_with(|_, e| e.set("code", self.code.name()));
         ctx.add_error(ctx.set_error_path(error.into_server_error(ctx.item.pos)));
+    }
+
+    /// As the error of a field.
+    pub fn into_error(self) -> async_graphql::Error {
+        async_graphql::Error::new(self.message).extend_with(|_, extensions| extensions.set("code", self.code.name()))
     }
 }
 

@@ -6,15 +6,18 @@ pub mod error;
 pub mod execution;
 pub mod http;
 pub mod id;
+pub mod imports;
 pub mod inputs;
 pub mod load;
 pub mod members;
 pub mod model;
+pub mod mutation;
 pub mod page;
 pub mod plan;
 pub mod resolve;
 pub mod roots;
 pub mod schema;
+pub mod upload;
 
 use std::sync::Arc;
 
@@ -22,11 +25,13 @@ use async_graphql::dynamic::Schema;
 use async_graphql::{Request, Response, value};
 
 use crate::auth::Client;
+use crate::csv::intake::Intake;
 use crate::log::Log;
 use document::{Limits, Operation};
 use error::{Code, Refusal};
 use execution::Execution;
 use plan::Planner;
+use resolve::Fingerprint;
 
 /// What answers operations.
 #[derive(Clone)]
@@ -53,8 +58,10 @@ impl Default for Settings {
 }
 
 impl Gateway {
-    pub fn new(log: Log, settings: Settings) -> Result<Self, async_graphql::dynamic::SchemaError> {
-        Ok(Self { schema: schema::build()?, log, settings })
+    pub fn new(log: Log, imports: Intake, settings: Settings) -> Result<Self, async_graphql::dynamic::SchemaError> {
+        let fingerprint = Fingerprint(log.projections().fingerprint().to_owned());
+        let schema = schema::builder().data(fingerprint).data(imports).data(log.clone()).finish()?;
+        Ok(Self { schema, log, settings })
     }
 
     /// Answers a query or a mutation.
@@ -84,7 +91,7 @@ impl Gateway {
         let document = request.parsed_query().map_err(|error| Refusal::new(Code::ParseFailed, error.message))?;
         let operation = Operation::find(document, name.as_deref(), &variables, self.settings.limits)?;
         let planner = Planner { operation: &operation, client, max_page: self.settings.max_page };
-        let plan = planner.query()?;
+        let plan = planner.plan()?;
         if plan.cost.records > self.settings.max_records {
             return Err(Refusal::limit(format!(
                 "The operation may read {} records; {} is the most. Ask for smaller pages.",

@@ -9,6 +9,10 @@ use super::members::Members;
 use super::model::{Content, Field, Form, Ids, object_name};
 use super::plan::forbidden;
 use crate::auth::{Client, Scope};
+use crate::query::etag::record_version;
+
+/// Of the projections: the versions of records rest on it. Data of the schema.
+pub struct Fingerprint(pub String);
 
 /// The value of a field of an object.
 pub fn field<'a>(field: &'static Field, ctx: ResolverContext<'a>) -> FieldFuture<'a> {
@@ -17,6 +21,13 @@ pub fn field<'a>(field: &'static Field, ctx: ResolverContext<'a>) -> FieldFuture
         Content::GlobalId => {
             let id = item.kind.map(|kind| Value::String(id::write(kind, &item.sourced_id)));
             FieldFuture::from_value(id)
+        }
+        Content::Version => {
+            let (Ok(Fingerprint(fingerprint)), Ok(client)) = (ctx.data::<Fingerprint>(), ctx.data::<Client>()) else {
+                return FieldFuture::Value(None);
+            };
+            let version = |kind| record_version(fingerprint, &client.tenant, kind, &item.sourced_id, item.since);
+            FieldFuture::from_value(item.kind.map(|kind| Value::String(version(kind))))
         }
         Content::Value { member, form, .. } => FieldFuture::from_value(value(&item.members, member, *form)),
         Content::Parts { .. } => {

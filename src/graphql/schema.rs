@@ -6,9 +6,11 @@ use async_graphql::dynamic::{
 };
 
 use super::execution::Execution;
+use super::imports;
 use super::inputs;
 use super::load::LoadedRoot;
 use super::model::{self, Content, Form, Ids, MODEL, nodes, object_name};
+use super::mutation;
 use super::page;
 use super::resolve;
 use super::roots::ROOTS;
@@ -24,9 +26,13 @@ const SCALARS: [(&str, &str); 5] = [
     ("JSON", "Any JSON value."),
 ];
 
-/// The whole schema.
+/// The whole schema, without the data that resolvers need.
 pub fn build() -> Result<Schema, SchemaError> {
-    let mut schema = Schema::build("Query", None, None);
+    builder().finish()
+}
+
+pub fn builder() -> SchemaBuilder {
+    let mut schema = Schema::build("Query", Some("Mutation"), None);
     for (name, doc) in SCALARS {
         schema = schema.register(Scalar::new(name).description(doc));
     }
@@ -50,7 +56,8 @@ pub fn build() -> Result<Schema, SchemaError> {
     for kind in nodes() {
         schema = connection(schema, kind);
     }
-    inputs::register(schema).register(query()).finish()
+    schema = mutation::register(inputs::register(schema));
+    imports::register(schema).register(imports::queries(query()))
 }
 
 fn vocabulary(name: &str, doc: &str, vocabulary: &Vocabulary) -> Enum {
@@ -63,6 +70,7 @@ fn field(field: &'static model::Field) -> Field {
         |of: TypeRef| Field::new(field.name, of, move |ctx| resolve::field(field, ctx)).description(field.doc.trim());
     match &field.content {
         Content::GlobalId => named(TypeRef::named_nn(TypeRef::ID)),
+        Content::Version => named(TypeRef::named_nn(TypeRef::STRING)),
         Content::Value { form, .. } => named(value_type(field.name, *form)),
         Content::Parts { object, .. } => named(TypeRef::named_nn_list_nn(*object)),
         Content::Extensions { object } => named(TypeRef::named_nn(*object)),
@@ -79,17 +87,10 @@ fn field(field: &'static model::Field) -> Field {
 fn value_type(name: &str, form: Form) -> TypeRef {
     // What every record has; the rest may be missing in what was written under older rules.
     let always = ["sourcedId", "status", "dateLastModified"].contains(&name);
-    let of = match form {
-        Form::Id => TypeRef::ID,
-        Form::Text => TypeRef::STRING,
-        Form::Flag => TypeRef::BOOLEAN,
-        Form::Integer => TypeRef::INT,
-        Form::Date => "Date",
-        Form::Time => "DateTime",
-        Form::Json => "JSON",
-        Form::Enum(name) => name,
-        Form::Texts => return TypeRef::named_nn_list(TypeRef::STRING),
-    };
+    let of = form.type_name();
+    if form == Form::Texts {
+        return TypeRef::named_nn_list(of);
+    }
     if always { TypeRef::named_nn(of) } else { TypeRef::named(of) }
 }
 

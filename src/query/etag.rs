@@ -9,8 +9,13 @@ use crate::roster::EntityType;
 /// `fingerprint`: of the projections, which give the document its form. With the tenant: a client of two boards has
 /// the same address for both, and must not take the one's record for the other's.
 pub fn record_etag(fingerprint: &str, tenant: &Tenant, kind: EntityType, sourced_id: &str, since: i64) -> String {
+    format!("\"{}\"", record_version(fingerprint, tenant, kind, sourced_id, since))
+}
+
+/// The same without the quotes.
+pub fn record_version(fingerprint: &str, tenant: &Tenant, kind: EntityType, sourced_id: &str, since: i64) -> String {
     let hash = Sha256::digest(format!("{fingerprint}/{tenant}/{}/{since}/{sourced_id}", kind.name()));
-    format!("\"{}\"", hash[..10].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    hash[..10].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The value of `If-Match` or `If-None-Match`.
@@ -86,6 +91,12 @@ pub struct Conditions {
 }
 
 impl Conditions {
+    /// Only on this version of the record: a tag, with or without its quotes.
+    pub fn version(tag: &str) -> Self {
+        let opaque = format!("\"{}\"", tag.trim_matches('"'));
+        Self { if_match: Some(Tags::These(vec![Tag { weak: false, opaque }])), if_none_match: None }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
@@ -139,6 +150,8 @@ mod tests {
         assert!(hold(tags("*"), None, a) && !hold(tags("*"), None, None));
         assert!(!hold(None, tags(r#"W/"a""#), a), "weak");
         assert!(hold(None, tags(r#""b""#), a) && hold(None, tags(r#""b""#), None));
+        let version = |tag| Conditions::version(tag);
+        assert!(version("a").hold(a) && version(r#""a""#).hold(a) && !version("b").hold(a) && !version("a").hold(None));
         assert!(!hold(None, tags("*"), a) && hold(None, tags("*"), None));
     }
 }

@@ -12,11 +12,9 @@ use crate::auth::Client;
 use crate::command::Commands;
 use crate::command::document::DocumentFault;
 use crate::command::json::{Json, shown};
-use crate::command::write::{Action, Operation, WriteRequest};
+use crate::command::write::{Action, MOST_OPERATIONS, Operation, WriteRequest};
 use crate::query::etag::{Conditions, Tags};
 use crate::roster::{Code, EntityType, Fault};
-
-const MOST_OPERATIONS: usize = 1_000;
 
 /// Does all operations in one unit of work; tells what happened to each record, without its document.
 pub async fn batch(State(hub): State<Hub>, client: Client, request: Request) -> Result<Response, Refused> {

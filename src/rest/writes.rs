@@ -21,7 +21,7 @@ use super::refused::Refused;
 use super::{Hub, POSITION, ROSTERING, batch};
 use crate::auth::{Client, Scope};
 use crate::command::json::Json;
-use crate::command::write::{Action, Operation, Outcome, WriteRequest, Written, WrittenRecord};
+use crate::command::write::{Action, Operation, Outcome, WriteRequest, Written, WrittenRecord, is_visible};
 use crate::command::{CommandError, Commands, Origin};
 use crate::log::{IdempotencyKey, Tenant};
 use crate::query::etag::{Conditions, Tags, record_etag};
@@ -221,7 +221,7 @@ pub(super) fn idempotency(client: &Client, parts: &Parts, body: &[u8]) -> Result
 fn visible<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, HubError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().ok().filter(|t| (1..=255).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic()));
+    let text = value.to_str().ok().filter(|text| is_visible(text));
     match text {
         Some(text) if values.next().is_none() => Ok(Some(text)),
         _ => Err(HubError::bad_request(format!("{name} is 1 to 255 visible ASCII characters, and given once."))),
