@@ -32,6 +32,8 @@ pub struct Limits {
     pub selections: usize,
     /// Fields of `Query` or `Mutation`.
     pub roots: usize,
+    /// Directives in all.
+    pub directives: usize,
 }
 
 /// The fields of an object under one key of the answer: their selections are merged.

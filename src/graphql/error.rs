@@ -20,10 +20,18 @@ pub enum Code {
     OperationNotAllowed,
     Unavailable,
     Internal,
+    BadRequest,
+    MethodNotAllowed,
+    NotAcceptable,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    IntrospectionDisabled,
+    PersistedQueryNotSupported,
+    TimedOut,
 }
 
 /// Name, and when. In the order of the variants.
-static CODES: [(&str, &str); 12] = [
+static CODES: [(&str, &str); 20] = [
     ("PARSE_FAILED", "the document is not GraphQL"),
     ("VALIDATION_FAILED", "the document does not fit the schema, or its variables do not"),
     (
@@ -39,10 +47,18 @@ static CODES: [(&str, &str); 12] = [
     ("OPERATION_NOT_ALLOWED", "the server takes listed operations only, and this is none of them"),
     ("UNAVAILABLE", "the database is away; ask again"),
     ("INTERNAL", "the hub failed"),
+    ("BAD_REQUEST", "the request is not one of GraphQL over HTTP: no JSON, no document, a member of another type"),
+    ("METHOD_NOT_ALLOWED", "another verb than GET or POST, or a mutation by GET"),
+    ("NOT_ACCEPTABLE", "the client takes none of the media types that there are"),
+    ("PAYLOAD_TOO_LARGE", "the body is larger than document and variables may be"),
+    ("UNSUPPORTED_MEDIA_TYPE", "the body is not application/json in UTF-8"),
+    ("INTROSPECTION_DISABLED", "the server does not show its schema"),
+    ("PERSISTED_QUERY_NOT_SUPPORTED", "the server keeps no operations; send the document each time"),
+    ("TIMED_OUT", "the operation took longer than it may; ask for less"),
 ];
 
 impl Code {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 20] = [
         Self::ParseFailed,
         Self::ValidationFailed,
         Self::BadUserInput,
@@ -55,10 +71,23 @@ impl Code {
         Self::OperationNotAllowed,
         Self::Unavailable,
         Self::Internal,
+        Self::BadRequest,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::IntrospectionDisabled,
+        Self::PersistedQueryNotSupported,
+        Self::TimedOut,
     ];
 
     pub fn name(self) -> &'static str {
         CODES[self as usize].0
+    }
+
+    /// The code of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.name() == name)
     }
 
     /// When a request fails so, in words.
@@ -86,6 +115,10 @@ impl Refusal {
 
     pub fn limit(message: impl Into<String>) -> Self {
         Self::new(Code::LimitExceeded, message)
+    }
+
+    pub fn timed_out() -> Self {
+        Self::new(Code::TimedOut, "The operation took longer than it may; ask for less at once.")
     }
 
     /// As the only error of an answer that was not executed: it has no `data`.
@@ -117,6 +150,10 @@ impl Refusal {
 
 impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
+        // query_canceled: what `statement_timeout` raises
+        if error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014")) {
+            return Self::timed_out();
+        }
         if is_unavailable(&error) {
             return Self::new(Code::Unavailable, "The database is away; ask again.");
         }

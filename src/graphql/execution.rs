@@ -20,6 +20,8 @@ pub struct Execution {
     pub log: Log,
     pub tenant: Tenant,
     pub plan: Plan,
+    /// How long a statement may take.
+    time: Duration,
     read: OnceCell<Result<Read, Refusal>>,
     written: Mutex<Option<Done>>,
 }
@@ -41,7 +43,14 @@ pub struct Done {
 
 impl Execution {
     pub fn new(log: Log, tenant: Tenant, plan: Plan) -> Self {
-        Self { log, tenant, plan, read: OnceCell::new(), written: Mutex::default() }
+        let (read, written) = (OnceCell::new(), Mutex::default());
+        Self { log, tenant, plan, time: Duration::ZERO, read, written }
+    }
+
+    /// Ends statements that take longer. Without it, and with zero, none is ended.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
     }
 
     /// A field of `Query`, by its key. All are read with the first.
@@ -68,6 +77,11 @@ impl Execution {
         before.records += done.records;
     }
 
+    /// Why nothing could be read.
+    pub fn failed(&self) -> Option<&Refusal> {
+        self.read.get()?.as_ref().err()
+    }
+
     async fn read_all(&self) -> Result<Read, Refusal> {
         if let Some(position) = self.plan.at_least {
             let reached = self.log.wait_beyond(&self.tenant, position - 1);
@@ -85,8 +99,10 @@ impl Execution {
             Some(AsOf::Time(time)) => Some(self.log.position_at(&self.tenant, time).await?),
         };
         let mut tx = self.log.db().snapshot(&self.tenant).await?;
-        let head: i64 = sqlx::query_scalar("select head from tenants where tenant = $1")
+        let sql = "select head, set_config('statement_timeout', $2, true) from tenants where tenant = $1";
+        let (head, _): (i64, String) = sqlx::query_as(sql)
             .bind(self.tenant.as_str())
+            .bind(self.time.as_millis().to_string())
             .fetch_one(&mut *tx)
             .await?;
         if let Some(position) = asked.filter(|position| *position > head) {

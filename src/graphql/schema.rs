@@ -28,11 +28,15 @@ const SCALARS: [(&str, &str); 5] = [
 
 /// The whole schema, without the data that resolvers need.
 pub fn build() -> Result<Schema, SchemaError> {
-    builder().finish()
+    builder(true).finish()
 }
 
-pub fn builder() -> SchemaBuilder {
-    let mut schema = Schema::build("Query", Some("Mutation"), None);
+/// `shown`: whether errors may suggest names of it.
+pub fn builder(shown: bool) -> SchemaBuilder {
+    let mut schema = Schema::build("Query", Some("Mutation"), None).limit_recursive_depth(super::bounds::LEVELS);
+    if !shown {
+        schema = schema.disable_suggestions();
+    }
     for (name, doc) in SCALARS {
         schema = schema.register(Scalar::new(name).description(doc));
     }

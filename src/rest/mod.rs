@@ -34,7 +34,7 @@ use tower_layer::Layer as _;
 use crate::auth::{Auth, AuthError, Client, Scope};
 use crate::config::Config;
 use crate::csv::intake::Intake;
-use crate::graphql::{Gateway, Settings, http};
+use crate::graphql::{Gateway, http};
 use crate::log::Log;
 use crate::query::counts::Counts;
 use address::{BadPublicUrl, Proxies};
@@ -73,8 +73,8 @@ pub enum OpenError {
     Auth(#[from] AuthError),
     #[error(transparent)]
     PublicUrl(#[from] BadPublicUrl),
-    #[error("the GraphQL schema is not sound: {0}")]
-    Schema(#[from] async_graphql::dynamic::SchemaError),
+    #[error(transparent)]
+    Graphql(#[from] crate::graphql::OpenError),
 }
 
 impl Hub {
@@ -83,7 +83,7 @@ impl Hub {
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
             auth: Arc::new(Auth::open(log.db(), &config).await?),
-            graphql: Gateway::new(log.clone(), imports.clone(), Settings::default())?,
+            graphql: Gateway::new(log.clone(), imports.clone(), &config.graphql)?,
             imports,
             counts: Counts::new(log.db().clone()),
             validators: moka::sync::Cache::new(VALIDATORS),
