@@ -88,7 +88,7 @@ async fn every_relation_leads_to_the_records_that_belong() {
     for (from, relation, to, belongs) in RELATIONS {
         let data = server
             .query(&format!(
-                "{{ {from}(first: 1000) {{ nodes {{ sourcedId {relation}(first: 190) {{ totalCount nodes {{ sourcedId }} }} }} }} }}"
+                "{{ {from}(first: 250) {{ nodes {{ sourcedId {relation}(first: 190) {{ totalCount nodes {{ sourcedId }} }} }} }} }}"
             ))
             .await;
         let mut found = 0;
