@@ -92,7 +92,10 @@ async fn every_record_type_takes_every_verb_and_stands_as_rest_would_have_it() {
         let whole = with(json!({ name: input(&document) }));
         let nobody = mutate(&server, "delete", kind, "", with(json!({}))).await;
         assert_eq!(faults(&nobody), [("input/sourcedId".to_owned(), "UNKNOWN_RECORD")], "{of}");
-        assert_eq!((&nobody[name], &nobody["position"], &nobody["outcome"]), (&Value::Null, &Value::Null, &Value::Null));
+        assert_eq!(
+            (&nobody[name], &nobody["position"], &nobody["outcome"]),
+            (&Value::Null, &Value::Null, &Value::Null)
+        );
 
         let created = mutate(&server, "create", kind, "", whole.clone()).await;
         assert_eq!((&created["outcome"], faults(&created)), (&json!("CREATED"), vec![]), "{created}");
@@ -190,7 +193,10 @@ async fn all_that_is_wrong_is_told_where_it_stands() {
     // What does not fit the schema is an error of the request, and nothing of it is carried out.
     for (query, code) in [
         ("mutation { createOrg(input: { org: { type: \"school\" } }) { outcome } }", "VALIDATION_FAILED"),
-        ("mutation { createOrg(input: { org: { name: \"x\", type: \"school\" }, idempotencyKey: \"a b\" }) { outcome } }", "BAD_USER_INPUT"),
+        (
+            "mutation { createOrg(input: { org: { name: \"x\", type: \"school\" }, idempotencyKey: \"a b\" }) { outcome } }",
+            "BAD_USER_INPUT",
+        ),
         ("mutation { createDemographics(input: { demographics: {} }) { outcome } }", "VALIDATION_FAILED"),
     ] {
         let answer = server.graphql(query, json!({})).await;
@@ -203,7 +209,8 @@ async fn all_that_is_wrong_is_told_where_it_stands() {
 async fn a_request_sent_again_is_carried_out_once() {
     let server = Server::start().await;
     let org = ("Org", "org");
-    let create = json!({ "org": { "name": "みどり市", "type": "district" }, "idempotencyKey": "k1", "actor": "admin-1" });
+    let create =
+        json!({ "org": { "name": "みどり市", "type": "district" }, "idempotencyKey": "k1", "actor": "admin-1" });
     let first = mutate(&server, "create", org, "name", create.clone()).await;
     let id = first["org"]["sourcedId"].as_str().unwrap().to_owned();
     let update = json!({ "sourcedId": id, "org": { "name": "あおば市" } });
@@ -294,10 +301,12 @@ async fn scopes_and_tenants_are_kept_apart() {
 
     // Who writes sees what was written, and not what it leads to.
     server.token = token(&server.url, "midori", "write");
-    let own = "mutation { updateOrg(input: { sourcedId: \"s\", org: { name: \"緑\" } }) { outcome org { name version } } }";
+    let own =
+        "mutation { updateOrg(input: { sourcedId: \"s\", org: { name: \"緑\" } }) { outcome org { name version } } }";
     let answer = server.graphql(own, json!({})).await;
     assert_eq!(answer["data"]["updateOrg"]["org"]["name"], "緑", "{answer}");
-    let beyond = "mutation { updateOrg(input: { sourcedId: \"s\", org: {} }) { outcome org { name parent { name } } } }";
+    let beyond =
+        "mutation { updateOrg(input: { sourcedId: \"s\", org: {} }) { outcome org { name parent { name } } } }";
     let answer = server.graphql(beyond, json!({})).await;
     assert_eq!((code(&answer), &answer["data"]["updateOrg"]["org"]), (forbidden.clone(), &Value::Null), "{answer}");
     for refused in [
@@ -342,24 +351,43 @@ async fn a_set_is_handed_in_and_its_job_read() {
     let answer = send(&server, form(query, bulk(&city())), true).await;
     assert_eq!(answer["errors"], Value::Null, "{answer}");
     let job = &answer["data"]["startImport"]["importJob"];
-    assert_eq!((&job["state"], &job["fileName"], &job["errorCount"]), (&json!("COMPLETED"), &json!("midori.zip"), &json!(0)));
-    assert!(job["changes"].as_array().unwrap().iter().any(|c| c["recordType"] == "user" && c["created"].as_i64() > Some(0)), "{job}");
+    assert_eq!(
+        (&job["state"], &job["fileName"], &job["errorCount"]),
+        (&json!("COMPLETED"), &json!("midori.zip"), &json!(0))
+    );
+    assert!(
+        job["changes"].as_array().unwrap().iter().any(|c| c["recordType"] == "user" && c["created"].as_i64() > Some(0)),
+        "{job}"
+    );
     assert!(server.query("{ users { totalCount } }").await["users"]["totalCount"].as_i64() > Some(0));
 
     let answer = send(&server, form(query, b"not a zip".to_vec()), true).await;
     let failed = &answer["data"]["startImport"]["importJob"];
-    assert_eq!((&failed["state"], &failed["errors"]["nodes"][0]["code"]), (&json!("FAILED"), &json!("NOT_A_ZIP")), "{answer}");
+    assert_eq!(
+        (&failed["state"], &failed["errors"]["nodes"][0]["code"]),
+        (&json!("FAILED"), &json!("NOT_A_ZIP")),
+        "{answer}"
+    );
 
     // The newest first, page by page; and as REST tells it.
     let first = server.query("{ importJobs(first: 1) { nodes { id } pageInfo { hasNextPage endCursor } } }").await;
     let first = &first["importJobs"];
     assert_eq!((&first["nodes"][0]["id"], &first["pageInfo"]["hasNextPage"]), (&failed["id"], &json!(true)));
     let after = first["pageInfo"]["endCursor"].as_str().unwrap();
-    let next = server.query(&format!("{{ importJobs(first: 1, after: \"{after}\") {{ nodes {{ id }} pageInfo {{ hasNextPage }} }} }}")).await;
+    let next = server
+        .query(&format!(
+            "{{ importJobs(first: 1, after: \"{after}\") {{ nodes {{ id }} pageInfo {{ hasNextPage }} }} }}"
+        ))
+        .await;
     assert_eq!(next["importJobs"], json!({ "nodes": [{ "id": job["id"] }], "pageInfo": { "hasNextPage": false } }));
     let one = server.query(&format!("{{ importJob(id: {}) {{ id state position }} }}", job["id"])).await;
     assert_eq!(one["importJob"], json!({ "id": job["id"], "state": "COMPLETED", "position": job["position"] }));
-    let rest: Value = server.get(&format!("{}/rosterhub/v1/imports/{}", server.base, job["id"].as_str().unwrap())).await.json().await.unwrap();
+    let rest: Value = server
+        .get(&format!("{}/rosterhub/v1/imports/{}", server.base, job["id"].as_str().unwrap()))
+        .await
+        .json()
+        .await
+        .unwrap();
     assert_eq!(rest["position"], job["position"]);
     assert_eq!(server.query("{ importJob(id: \"x\") { id } }").await["importJob"], Value::Null);
 }
@@ -369,7 +397,11 @@ async fn uploads_that_are_none_are_refused() {
     let server = Server::start().await;
     let query = "mutation ($input: StartImportInput!) { startImport(input: $input) { userErrors { code field } importJob { id } } }";
     let refused = |answer: Value| answer["errors"][0]["extensions"]["code"].as_str().unwrap_or_default().to_owned();
-    assert_eq!(refused(send(&server, form(query, vec![]), false).await), "BAD_USER_INPUT", "another site could send it");
+    assert_eq!(
+        refused(send(&server, form(query, vec![]), false).await),
+        "BAD_USER_INPUT",
+        "another site could send it"
+    );
     let no_map = Form::new().text("operations", "{}").part("0", Part::bytes(vec![]).file_name("a.zip"));
     assert_eq!(refused(send(&server, no_map, true).await), "BAD_USER_INPUT");
     let two = form(query, vec![]).part("1", Part::bytes(vec![]).file_name("b.zip"));
@@ -378,7 +410,11 @@ async fn uploads_that_are_none_are_refused() {
     for mark in ["#upload:0", "#upload:9", "#__graphql_file__:x", "a.zip"] {
         let answer = server.graphql(query, json!({ "input": { "file": mark } })).await;
         let started = &answer["data"]["startImport"];
-        assert_eq!(started["userErrors"], json!([{ "code": "MISSING_REQUIRED", "field": ["input", "file"] }]), "{answer}");
+        assert_eq!(
+            started["userErrors"],
+            json!([{ "code": "MISSING_REQUIRED", "field": ["input", "file"] }]),
+            "{answer}"
+        );
         assert_eq!(started["importJob"], Value::Null);
     }
     assert_eq!(server.query("{ importJobs { nodes { id } } }").await["importJobs"]["nodes"], json!([]));
@@ -395,17 +431,24 @@ async fn what_both_gateways_write_is_the_same() {
         let (of, name) = names(collection);
         let page = from.read(&format!("{collection}?limit=1000")).await;
         for record in page.as_object().unwrap().values().next().unwrap().as_array().unwrap() {
-            operations.push(json!({ format!("replace{of}"): { "sourcedId": record["sourcedId"], name: input(record) } }));
+            operations
+                .push(json!({ format!("replace{of}"): { "sourcedId": record["sourcedId"], name: input(record) } }));
             written.push((collection, record.clone()));
         }
     }
     operations.truncate(1_000);
     let query = "mutation ($input: BatchInput!) { batch(input: $input) { userErrors { code field value } } }";
     let answer = to.graphql(query, json!({ "input": { "operations": operations } })).await;
-    assert_eq!(answer["data"]["batch"]["userErrors"], json!([]), "{}", answer.to_string().chars().take(2_000).collect::<String>());
+    assert_eq!(
+        answer["data"]["batch"]["userErrors"],
+        json!([]),
+        "{}",
+        answer.to_string().chars().take(2_000).collect::<String>()
+    );
     for (collection, record) in written.iter().take(operations.len()).step_by(7) {
         let mut own = to.read(&format!("{collection}/{}", record["sourcedId"].as_str().unwrap())).await;
-        let own: &mut Map<String, Value> = own.as_object_mut().unwrap().values_mut().next().unwrap().as_object_mut().unwrap();
+        let own: &mut Map<String, Value> =
+            own.as_object_mut().unwrap().values_mut().next().unwrap().as_object_mut().unwrap();
         own["dateLastModified"] = record["dateLastModified"].clone();
         assert_eq!(Value::Object(own.clone()).to_string().replace(&to.base, &from.base), record.to_string());
     }
