@@ -6,13 +6,13 @@ use std::sync::Arc;
 use async_graphql::dynamic::{FieldFuture, FieldValue, ResolverContext};
 
 use super::faults::user_errors;
-use super::payload::Payload;
+use super::payload::{Items, Payload};
 use super::{Call, RecordPlan, Write};
 use crate::command::Commands;
 use crate::command::write::{Written, WrittenRecord};
 use crate::graphql::error::{Code, Refusal};
 use crate::graphql::execution::{Done, Execution};
-use crate::graphql::load::{Item, Loader};
+use crate::graphql::load::Loader;
 use crate::graphql::resolve;
 use crate::query::related::Snapshot;
 use crate::roster::EntityType;
@@ -56,7 +56,7 @@ async fn read(execution: &Execution, written: Written, plans: &[RecordPlan]) -> 
         let as_of = (written.position < head).then_some(written.position);
         let mut loader = Loader::new(Snapshot { conn: &mut tx, tenant: &execution.tenant, as_of });
         for RecordPlan { key, plans } in plans {
-            let mut shown: Result<HashMap<(EntityType, String), Item>, Refusal> = Ok(HashMap::new());
+            let mut shown: Result<Items, Refusal> = Ok(Items::new());
             for (kind, plan) in plans {
                 match (&mut shown, plan) {
                     (Ok(shown), Ok(plan)) => {

@@ -28,6 +28,9 @@ pub fn name(kind: EntityType) -> String {
     format!("{}Payload", object_name(kind))
 }
 
+/// Records by type and sourcedId.
+pub type Items = HashMap<(EntityType, String), Item>;
+
 /// What a write came to. With errors, nothing has been done.
 #[derive(Default)]
 pub struct Payload {
@@ -35,7 +38,7 @@ pub struct Payload {
     /// In the order of the operations.
     pub written: Vec<WrittenRecord>,
     /// By the key of the field that shows them.
-    pub records: HashMap<String, Result<HashMap<(EntityType, String), Item>, Refusal>>,
+    pub records: HashMap<String, Result<Items, Refusal>>,
     pub errors: Vec<UserError>,
 }
 
@@ -111,7 +114,7 @@ fn user_errors() -> Field {
 fn result() -> Object {
     let own = |name, of, value: fn(&WrittenRecord) -> Value| {
         Field::new(name, of, move |ctx| {
-            FieldFuture::Value(parent(&ctx).and_then(|(_, record)| Some(FieldValue::value(value(record)))))
+            FieldFuture::Value(parent(&ctx).map(|(_, record)| FieldValue::value(value(record))))
         })
     };
     let id = own("sourcedId", TypeRef::named_nn(TypeRef::ID), |record| record.sourced_id.as_str().into());
