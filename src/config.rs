@@ -81,6 +81,11 @@ pub struct Config {
     #[config(env = "ROSTERHUB_MAX_PAGE", default = 10000)]
     pub max_page: u32,
 
+    /// Seconds for which a client may take nothing of a long list. Then it is cut off: it keeps a connection to the
+    /// database.
+    #[config(env = "ROSTERHUB_STALLED_SECONDS", default = 60)]
+    pub stalled_seconds: u64,
+
     /// Query parameters that a path does not know are ignored. Default: they are refused with 400, so that a
     /// misspelled filter does not hand out everything.
     #[config(env = "ROSTERHUB_IGNORE_UNKNOWN_PARAMETERS", default = false)]

@@ -1,6 +1,7 @@
 //! Errors of the gateway: a closed list of codes in `extensions.code`.
 
-use async_graphql::{ErrorExtensions, Response, ServerError};
+use async_graphql::dynamic::{FieldValue, ResolverContext};
+use async_graphql::{Context, ErrorExtensions, Response, ServerError};
 
 use crate::db::is_unavailable;
 
@@ -129,6 +130,18 @@ impl Refusal {
         Response::from_errors(vec![error])
     }
 
+    /// As the error of a field that is null for it.
+    pub fn null<'a>(self, ctx: &ResolverContext<'a>) -> Option<FieldValue<'a>> {
+        self.report(ctx.ctx);
+        None
+    }
+
+    /// As the error of the field that is being resolved, which is null then.
+    pub fn report<'a>(self, ctx: &Context<'a>) {
+        let error = async_graphql::Error::new(self.message).extend_with(|_, e| e.set("code", self.code.name()));
+        ctx.add_error(ctx.set_error_path(error.into_server_error(ctx.item.pos)));
+    }
+
     /// As the error of a field.
     pub fn into_error(self) -> async_graphql::Error {
         async_graphql::Error::new(self.message).extend_with(|_, extensions| extensions.set("code", self.code.name()))
@@ -143,6 +156,10 @@ impl From<sqlx::Error> for Refusal {
         }
         if is_unavailable(&error) {
             return Self::new(Code::Unavailable, "The database is away; ask again.");
+        }
+        // 22…: a value that Postgres cannot take, such as the key of a forged cursor.
+        if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code.starts_with("22")) {
+            return Self::input("A value is out of range, or a cursor is not of this list.");
         }
         tracing::error!(%error, "a GraphQL operation failed");
         Self::new(Code::Internal, "The hub failed; the failure has been logged.")

@@ -1,6 +1,7 @@
 //! One operation being answered: its plan, and the snapshot it reads.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -22,19 +23,28 @@ pub struct Execution {
     /// How long a statement may take.
     time: Duration,
     read: OnceCell<Result<Read, Refusal>>,
+    written: Mutex<Option<Done>>,
 }
 
 /// What was read.
-pub struct Read {
+struct Read {
+    done: Done,
+    roots: HashMap<String, LoadedRoot>,
+}
+
+/// What an operation has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// Of the roster that it read, or left behind.
     pub position: i64,
     pub statements: u64,
     pub records: u64,
-    roots: HashMap<String, LoadedRoot>,
 }
 
 impl Execution {
     pub fn new(log: Log, tenant: Tenant, plan: Plan) -> Self {
-        Self { log, tenant, plan, time: Duration::ZERO, read: OnceCell::new() }
+        let (read, written) = (OnceCell::new(), Mutex::default());
+        Self { log, tenant, plan, time: Duration::ZERO, read, written }
     }
 
     /// Ends statements that take longer. Without it, and with zero, none is ended.
@@ -52,9 +62,19 @@ impl Execution {
         read.roots.get(key).ok_or_else(|| Refusal::new(Code::Internal, "The hub failed."))
     }
 
-    /// What was read, if anything was.
-    pub fn done(&self) -> Option<&Read> {
-        self.read.get()?.as_ref().ok()
+    /// What was read or written, if anything was.
+    pub fn done(&self) -> Option<Done> {
+        let read = self.read.get().and_then(|read| Some(read.as_ref().ok()?.done));
+        read.or(*self.written.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds what a field of `Mutation` has done.
+    pub fn add(&self, done: Done) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = written.get_or_insert_default();
+        before.position = before.position.max(done.position);
+        before.statements += done.statements;
+        before.records += done.records;
     }
 
     /// Why nothing could be read.
@@ -92,6 +112,6 @@ impl Execution {
         let mut loader = Loader::new(Snapshot { conn: &mut tx, tenant: &self.tenant, as_of });
         let roots = loader.plan(&self.plan).await?;
         let (statements, records) = (loader.statements, loader.records);
-        Ok(Read { position: as_of.unwrap_or(head), statements, records, roots })
+        Ok(Read { done: Done { position: as_of.unwrap_or(head), statements, records }, roots })
     }
 }

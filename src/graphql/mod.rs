@@ -9,10 +9,12 @@ pub mod execution;
 pub mod explorer;
 pub mod http;
 pub mod id;
+pub mod imports;
 pub mod inputs;
 pub mod load;
 pub mod members;
 pub mod model;
+pub mod mutation;
 pub mod page;
 pub mod persisted;
 pub mod plan;
@@ -20,6 +22,7 @@ pub mod resolve;
 pub mod roots;
 pub mod schema;
 pub mod text;
+pub mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +34,7 @@ use async_graphql::{Request, Response, Value, value};
 use crate::auth::Client;
 use crate::auth::limit::Standing;
 use crate::config::GraphqlConfig;
+use crate::csv::intake::Intake;
 use crate::log::Log;
 use budget::Budgets;
 use document::{Limits, Operation};
@@ -38,6 +42,7 @@ use error::{Code, Refusal};
 use execution::Execution;
 use persisted::{Asked, ListError, Persisted};
 use plan::{Cost, Planner};
+use resolve::Fingerprint;
 use text::TextLimits;
 
 /// Errors that an answer lists when nothing was executed.
@@ -95,9 +100,11 @@ pub enum OpenError {
 }
 
 impl Gateway {
-    pub fn new(log: Log, config: &GraphqlConfig) -> Result<Self, OpenError> {
+    pub fn new(log: Log, imports: Intake, config: &GraphqlConfig) -> Result<Self, OpenError> {
+        let fingerprint = Fingerprint(log.projections().fingerprint().to_owned());
+        let schema = schema::builder(config.introspection).data(fingerprint).data(imports).data(log.clone());
         Ok(Self {
-            schema: schema::build(config.introspection)?,
+            schema: schema.finish()?,
             log,
             settings: config.into(),
             budgets: Budgets::new(config.records_per_minute),
@@ -166,7 +173,7 @@ impl Gateway {
             }
         }
         let planner = Planner { operation: &operation, client, max_page: self.settings.max_page };
-        let plan = planner.query()?;
+        let plan = planner.plan()?;
         if plan.cost.records > self.settings.max_records {
             return Err(Refusal::limit(format!(
                 "The operation may read {} records; {} is the most. Ask for smaller pages.",

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::admission::Refusal;
 use crate::auth::Scope;
 use crate::command::CommandError;
+use crate::csv::intake::{ReceiveError, StartError};
 use crate::db::is_unavailable;
 
 /// Seconds after which to ask again while the database is away.
@@ -272,6 +273,25 @@ impl From<std::io::Error> for HubError {
     fn from(error: std::io::Error) -> Self {
         tracing::error!(%error, "an upload could not be kept");
         Self::internal()
+    }
+}
+
+impl<E: Into<Self>> From<ReceiveError<E>> for HubError {
+    fn from(error: ReceiveError<E>) -> Self {
+        match error {
+            ReceiveError::TooLarge(limit) => Self::too_large(limit),
+            ReceiveError::Source(error) => error.into(),
+            ReceiveError::File(error) => error.into(),
+        }
+    }
+}
+
+impl From<StartError> for HubError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Full => Self::busy(),
+            StartError::Command(error) => error.into(),
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use tower_layer::Layer as _;
 
 use crate::auth::{Auth, AuthError, Client, Scope};
 use crate::config::Config;
-use crate::csv::queue::Queue;
+use crate::csv::intake::Intake;
 use crate::graphql::{Gateway, http};
 use crate::log::Log;
 use crate::query::counts::Counts;
@@ -58,8 +58,7 @@ pub struct Hub {
     pub auth: Arc<Auth>,
     pub graphql: Gateway,
     proxies: Arc<Proxies>,
-    imports: Arc<Queue>,
-    running: Arc<imports::Running>,
+    pub imports: Intake,
     counts: Counts,
     /// Of answers sent lately, by tenant and request: entity tag and position.
     validators: moka::sync::Cache<String, (String, i64)>,
@@ -80,12 +79,12 @@ pub enum OpenError {
 
 impl Hub {
     pub async fn open(log: Log, config: Config) -> Result<Self, OpenError> {
+        let imports = Intake::new(&log, &config);
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
             auth: Arc::new(Auth::open(log.db(), &config).await?),
-            graphql: Gateway::new(log.clone(), &config.graphql)?,
-            imports: Queue::new(config.max_imports, config.max_queued_imports),
-            running: Arc::default(),
+            graphql: Gateway::new(log.clone(), imports.clone(), &config.graphql)?,
+            imports,
             counts: Counts::new(log.db().clone()),
             validators: moka::sync::Cache::new(VALIDATORS),
             config: Arc::new(config),

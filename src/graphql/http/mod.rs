@@ -8,9 +8,8 @@ pub mod request;
 use async_graphql::Request as Operation;
 use async_graphql::parser::types::OperationType;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::{Code, Refusal};
 use super::persisted::Asked;
-use super::{explorer, operation_type};
+use super::{explorer, operation_type, upload};
 use crate::auth::Client;
 use crate::rest::Hub;
 use crate::rest::address::PublicAddress;
@@ -60,9 +59,15 @@ async fn negotiate(State(hub): State<Hub>, request: Request, next: Next) -> Resp
     answer
 }
 
-async fn posted(State(hub): State<Hub>, client: Client, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    let asked = request::posted(&headers, body, sizes(&hub)).await?;
-    let operation = prepare(&hub, asked)?;
+async fn posted(State(hub): State<Hub>, client: Client, request: Request) -> Result<Response, Refused> {
+    let operation = if upload::is_form(request.headers()) {
+        let form = upload::receive(request, &client, &hub.imports).await?;
+        let operation = prepare(&hub, request::read(&form.operations, sizes(&hub))?)?;
+        form.uploads.bind(operation)?
+    } else {
+        let (parts, body) = request.into_parts();
+        prepare(&hub, request::posted(&parts.headers, body, sizes(&hub)).await?)?
+    };
     Ok(answer::send(hub.graphql.answer(operation, &client).await))
 }
 

@@ -41,7 +41,11 @@ pub async fn posted(headers: &HeaderMap, body: Body, sizes: Sizes) -> Result<Ask
         let message = "The body is application/json in UTF-8, without a content encoding.";
         return Err(Refusal::new(Code::UnsupportedMediaType, message));
     }
-    let bytes = receive(body, sizes).await?;
+    read(&receive(body, sizes).await?, sizes)
+}
+
+/// Reads the JSON of a request.
+pub fn read(bytes: &[u8], sizes: Sizes) -> Result<Asked, Refusal> {
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => {}
         Some(b'[') => {
@@ -49,7 +53,7 @@ pub async fn posted(headers: &HeaderMap, body: Body, sizes: Sizes) -> Result<Ask
         }
         _ => return Err(bad("The body is a JSON object.")),
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| bad("The body is not UTF-8."))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| bad("The body is not UTF-8."))?;
     let members: Members = serde_json::from_str(text)
         .map_err(|error| bad(format!("The body is not JSON: line {}, column {}.", error.line(), error.column())))?;
     check_variables(members.variables.map(RawValue::get), sizes)?;
