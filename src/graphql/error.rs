@@ -36,7 +36,7 @@ static CODES: [(&str, &str); 20] = [
     ("VALIDATION_FAILED", "the document does not fit the schema, or its variables do not"),
     (
         "BAD_USER_INPUT",
-        "an argument fits its type, but not what it stands for: a cursor of another list, a future time",
+        "an argument fits its type, but not what it stands for: a cursor of another order, a future time",
     ),
     ("LIMIT_EXCEEDED", "the operation is too deep, too wide or too costly"),
     ("UNAUTHENTICATED", "the token is missing, ended or unknown"),
