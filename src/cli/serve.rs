@@ -19,7 +19,9 @@ pub async fn serve(
         let (position, rows) = log.projections().rebuild(log.db(), &tenant, None, |_, _| {}).await?;
         tracing::info!(%tenant, position, rows, "read models rebuilt for this version's projections");
     }
-    let service = service(Hub::open(log.clone(), config.clone()).await?);
+    let hub = Hub::open(log.clone(), config.clone()).await?;
+    let sessions = hub.sessions.clone();
+    let service = service(hub);
     let listener =
         TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
     let address = listener.local_addr()?;
@@ -27,7 +29,13 @@ pub async fn serve(
     ready(address).await?;
     let service =
         axum::ServiceExt::<axum::extract::Request>::into_make_service_with_connect_info::<SocketAddr>(service);
-    axum::serve(listener, service).with_graceful_shutdown(told_to_stop()).await?;
+    let stopping = sessions.clone();
+    let stop = async move {
+        told_to_stop().await;
+        stopping.stop();
+    };
+    axum::serve(listener, service).with_graceful_shutdown(stop).await?;
+    sessions.ended().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! The GraphQL gateway. A document becomes a plan (`document`, `plan`), the plan is read in one snapshot (`execution`,
 //! `load`), and the fields are resolved from what was read (`resolve`). Types and fields follow from `model`.
 
+pub mod changes;
 pub mod document;
 pub mod error;
 pub mod execution;
@@ -15,6 +16,10 @@ pub mod plan;
 pub mod resolve;
 pub mod roots;
 pub mod schema;
+pub mod sessions;
+pub mod sse;
+pub mod subscription;
+pub mod ws;
 
 use std::sync::Arc;
 
@@ -22,6 +27,7 @@ use async_graphql::dynamic::Schema;
 use async_graphql::{Request, Response, value};
 
 use crate::auth::Client;
+use crate::feed::Feed;
 use crate::log::Log;
 use document::{Limits, Operation};
 use error::{Code, Refusal};
@@ -33,6 +39,7 @@ use plan::Planner;
 pub struct Gateway {
     schema: Schema,
     log: Log,
+    feed: Feed,
     settings: Settings,
 }
 
@@ -54,7 +61,7 @@ impl Default for Settings {
 
 impl Gateway {
     pub fn new(log: Log, settings: Settings) -> Result<Self, async_graphql::dynamic::SchemaError> {
-        Ok(Self { schema: schema::build()?, log, settings })
+        Ok(Self { schema: schema::build()?, feed: Feed::new(log.clone()), log, settings })
     }
 
     /// Answers a query or a mutation.
@@ -63,7 +70,7 @@ impl Gateway {
             Ok(execution) => Arc::new(execution),
             Err(refusal) => return refusal.into_response(),
         };
-        let request = request.data(execution.clone()).data(client.clone());
+        let request = request.data(execution.clone()).data(client.clone()).data(self.feed.clone());
         let mut response = self.schema.execute(request).await;
         code_errors(&mut response);
         if let Some(read) = execution.done() {

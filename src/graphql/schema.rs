@@ -5,6 +5,7 @@ use async_graphql::dynamic::{
     Scalar, Schema, SchemaBuilder, SchemaError, TypeRef,
 };
 
+use super::changes;
 use super::execution::Execution;
 use super::inputs;
 use super::load::LoadedRoot;
@@ -12,6 +13,7 @@ use super::model::{self, Content, Form, Ids, MODEL, nodes, object_name};
 use super::page;
 use super::resolve;
 use super::roots::ROOTS;
+use super::subscription;
 use crate::roster::EntityType;
 use crate::roster::vocabulary::{ROLE_TYPE, STATUS, Vocabulary};
 
@@ -26,7 +28,7 @@ const SCALARS: [(&str, &str); 5] = [
 
 /// The whole schema.
 pub fn build() -> Result<Schema, SchemaError> {
-    let mut schema = Schema::build("Query", None, None);
+    let mut schema = Schema::build("Query", None, Some("Subscription"));
     for (name, doc) in SCALARS {
         schema = schema.register(Scalar::new(name).description(doc));
     }
@@ -50,7 +52,8 @@ pub fn build() -> Result<Schema, SchemaError> {
     for kind in nodes() {
         schema = connection(schema, kind);
     }
-    inputs::register(schema).register(query()).finish()
+    let schema = subscription::register(changes::register(inputs::register(schema)));
+    schema.register(changes::fields(query())).finish()
 }
 
 fn vocabulary(name: &str, doc: &str, vocabulary: &Vocabulary) -> Enum {

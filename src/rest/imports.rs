@@ -38,7 +38,8 @@ pub const LONGEST_WAIT: u64 = 60;
 pub struct Running(Mutex<HashMap<Uuid, watch::Receiver<Progress>>>);
 
 impl Running {
-    fn get(&self, id: Uuid) -> Option<watch::Receiver<Progress>> {
+    /// How far an import is.
+    pub fn get(&self, id: Uuid) -> Option<watch::Receiver<Progress>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
     fn enter(&self, id: Uuid, progress: watch::Receiver<Progress>) {

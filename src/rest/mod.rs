@@ -34,6 +34,7 @@ use tower_layer::Layer as _;
 use crate::auth::{Auth, AuthError, Client, Scope};
 use crate::config::Config;
 use crate::csv::queue::Queue;
+use crate::graphql::sessions::Sessions;
 use crate::graphql::{Gateway, Settings, http};
 use crate::log::Log;
 use crate::query::counts::Counts;
@@ -57,6 +58,7 @@ pub struct Hub {
     pub config: Arc<Config>,
     pub auth: Arc<Auth>,
     pub graphql: Gateway,
+    pub sessions: Arc<Sessions>,
     proxies: Arc<Proxies>,
     imports: Arc<Queue>,
     running: Arc<imports::Running>,
@@ -80,9 +82,11 @@ pub enum OpenError {
 
 impl Hub {
     pub async fn open(log: Log, config: Config) -> Result<Self, OpenError> {
+        let auth = Arc::new(Auth::open(log.db(), &config).await?);
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
-            auth: Arc::new(Auth::open(log.db(), &config).await?),
+            sessions: Sessions::start(auth.clone()),
+            auth,
             graphql: Gateway::new(log.clone(), Settings::default())?,
             imports: Queue::new(config.max_imports, config.max_queued_imports),
             running: Arc::default(),
@@ -91,6 +95,11 @@ impl Hub {
             config: Arc::new(config),
             log,
         })
+    }
+
+    /// Imports of this process.
+    pub fn running(&self) -> &Arc<imports::Running> {
+        &self.running
     }
 }
 
