@@ -71,8 +71,8 @@ pub const POSITION: &str = "Position";
 
 /// Adds the types.
 pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
-    let nn = TypeRef::named_nn::<&str>;
-    let n = TypeRef::named::<&str>;
+    let nn = |name: &str| TypeRef::named_nn(name);
+    let n = |name: &str| TypeRef::named(name);
     let types = EntityType::ALL.map(|kind| EnumItem::new(kind.name()).description(kind.entity().doc.trim()));
     let kinds = Kind::ALL.map(|(_, name, doc)| EnumItem::new(name).description(doc));
     let change: &Fields<Told> = &[

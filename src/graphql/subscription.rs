@@ -23,7 +23,7 @@ use super::{Gateway, code_errors};
 use crate::auth::{Client, Scope};
 use crate::csv::import::Progress;
 use crate::csv::job::{self, Job, STATES};
-use crate::feed::tail::Tail;
+use crate::feed::tail::{Tail, Told};
 use crate::log::{Log, Tenant};
 use crate::rest::imports::Running;
 
@@ -100,14 +100,10 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
         .description("Changes after this position, those that have happened first; without it, those to come.");
     let mut arguments = vec![after];
     filtered(&mut arguments);
-    let changes = SubscriptionField::new("changes", TypeRef::named_nn("Change"), |ctx| {
-        SubscriptionFieldFuture::new(async move { changes(&ctx).await.map_err(Refusal::into_error) })
-    })
+    let changes = SubscriptionField::new("changes", TypeRef::named_nn("Change"), |ctx| future(async move { changes(&ctx).await }))
     .description("Each change, once and in the order of the log. Every message names its position in `extensions`, too.");
     let changes = arguments.into_iter().fold(changes, SubscriptionField::argument);
-    let progress = SubscriptionField::new("importProgress", TypeRef::named_nn("ImportProgress"), |ctx| {
-        SubscriptionFieldFuture::new(async move { import_progress(&ctx).await.map_err(Refusal::into_error) })
-    })
+    let progress = SubscriptionField::new("importProgress", TypeRef::named_nn("ImportProgress"), |ctx| future(async move { import_progress(&ctx).await }))
     .description("How far an import is, until it has ended. Needs the scope `import`.")
     .argument(InputValue::new("id", TypeRef::named_nn(TypeRef::ID)).description("Of the import job."));
     let subscription = Subscription::new("Subscription").description("What is told as it happens.");
@@ -117,9 +113,20 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
         .register(subscription.field(changes).field(progress))
 }
 
-type Told = async_graphql::Result<FieldValue<'static>>;
+fn future<'a, S, T>(answer: impl Future<Output = Result<S, Refusal>> + Send + 'a) -> SubscriptionFieldFuture<'a>
+where
+    S: Stream<Item = async_graphql::Result<T>> + Send + 'a,
+    T: Send + Sync + 'static,
+{
+    SubscriptionFieldFuture::new(async move {
+        let told = answer.await.map_err(Refusal::into_error)?;
+        Ok(told.map_ok(|item| FieldValue::owned_any(item)))
+    })
+}
 
-async fn changes(ctx: &ResolverContext<'_>) -> Result<impl Stream<Item = Told> + use<>, Refusal> {
+async fn changes(
+    ctx: &ResolverContext<'_>,
+) -> Result<impl Stream<Item = async_graphql::Result<Told>> + use<>, Refusal> {
     let asked = Asked::of(ctx)?;
     let missing = |_| Refusal::new(Code::Internal, "The hub failed.");
     let filter = asked.filter()?;
@@ -136,7 +143,7 @@ async fn changes(ctx: &ResolverContext<'_>) -> Result<impl Stream<Item = Told> +
     let after = after.unwrap_or(head);
     let tail = Tail { tenant: asked.tenant().clone(), filter, values, previous, after, reached };
     let told = asked.feed.tail(tail);
-    Ok(told.map_ok(FieldValue::owned_any).map_err(|error| shared(&error).into_error()))
+    Ok(told.map_err(|error| shared(&error).into_error()))
 }
 
 /// How far an import is.
@@ -186,7 +193,9 @@ struct Watched {
     ended: bool,
 }
 
-async fn import_progress(ctx: &ResolverContext<'_>) -> Result<impl Stream<Item = Told> + use<>, Refusal> {
+async fn import_progress(
+    ctx: &ResolverContext<'_>,
+) -> Result<impl Stream<Item = async_graphql::Result<Standing>> + use<>, Refusal> {
     let missing = |_| Refusal::new(Code::Internal, "The hub failed.");
     let client: &Client = ctx.data().map_err(missing)?;
     if !client.may_any(&[Scope::Import]) {
@@ -205,7 +214,7 @@ async fn import_progress(ctx: &ResolverContext<'_>) -> Result<impl Stream<Item =
     let watched = Watched { log, tenant, id: job.id, progress, told: None, job: None, ended: false };
     Ok(stream::try_unfold(watched, |mut watched| async move {
         let standing = watched.next().await.map_err(|error| Refusal::from(error).into_error())?;
-        Ok(standing.map(|standing| (FieldValue::owned_any(standing), watched)))
+        Ok(standing.map(|standing| (standing, watched)))
     }))
 }
 
@@ -217,16 +226,19 @@ impl Watched {
             }
             let begun = self.job.is_some();
             let progress = match self.progress.as_mut() {
-                Some(progress) if !begun || progress.changed().await.is_ok() => progress.borrow_and_update().clone(),
-                Some(_) => {
-                    self.progress = None; // it has ended
+                Some(progress) => match begun && progress.changed().await.is_err() {
+                    false => progress.borrow_and_update().clone(),
+                    true => {
+                        self.progress = None; // it has ended
+                        Progress::default()
+                    }
+                },
+                None => {
+                    if begun {
+                        tokio::time::sleep(LOOK).await;
+                    }
                     Progress::default()
                 }
-                None if begun => {
-                    tokio::time::sleep(LOOK).await;
-                    Progress::default()
-                }
-                None => Progress::default(),
             };
             let known = self.job.as_ref().filter(|job| !progress.state.is_empty() && job.state == progress.state);
             let job = match known {
