@@ -105,7 +105,16 @@ create index users_by_role_teacher on users (listed, tenant, sourced_id) where r
 create index roles_by_org              on roles       (org_sourced_id, tenant);
 create index enrollments_by_class      on enrollments (class_sourced_id, tenant);
 create index enrollments_by_user       on enrollments (user_sourced_id, tenant);
+create index enrollments_by_school     on enrollments (school_sourced_id, tenant, sourced_id);
 create index classes_by_school         on classes     (school_sourced_id, tenant);
+create index classes_by_course         on classes     (course_sourced_id, tenant);
+-- ways through the graph that Rostering has no operation for:
+create index orgs_by_parent            on orgs              (parent_sourced_id, tenant);
+create index sessions_by_parent        on academic_sessions (parent_sourced_id, tenant);
+create index courses_by_org            on courses           (org_sourced_id, tenant);
+create index courses_by_school_year    on courses           (school_year_sourced_id, tenant);
+create index classes_by_term           on classes using gin (term_sourced_ids);
+create index users_by_agent            on users   using gin (agent_sourced_ids) where agent_sourced_ids <> '{}';
 -- what changed since a time, what is to be deleted, people by name:
 create index users_by_time        on users        (listed, tenant, date_last_modified, sourced_id);
 create index enrollments_by_time  on enrollments  (listed, tenant, date_last_modified, sourced_id);

@@ -1,11 +1,14 @@
 //! The configuration: one type, from environment and file, in that order of precedence. `rosterhub config`
 //! prints it with its documentation.
 
+mod graphql;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use confique::Config as _;
+pub use graphql::GraphqlConfig;
 
 /// Settings of the hub. Every setting has a default; environment variables override the file.
 #[derive(Debug, Clone, confique::Config)]
@@ -78,6 +81,11 @@ pub struct Config {
     #[config(env = "ROSTERHUB_MAX_PAGE", default = 10000)]
     pub max_page: u32,
 
+    /// Seconds for which a client may take nothing of a long list. Then it is cut off: it keeps a connection to the
+    /// database.
+    #[config(env = "ROSTERHUB_STALLED_SECONDS", default = 60)]
+    pub stalled_seconds: u64,
+
     /// Query parameters that a path does not know are ignored. Default: they are refused with 400, so that a
     /// misspelled filter does not hand out everything.
     #[config(env = "ROSTERHUB_IGNORE_UNKNOWN_PARAMETERS", default = false)]
@@ -95,6 +103,10 @@ pub struct Config {
     /// `text` or `json`.
     #[config(env = "ROSTERHUB_LOG_FORMAT", default = "text")]
     pub log_format: LogFormat,
+
+    /// The GraphQL gateway.
+    #[config(nested)]
+    pub graphql: GraphqlConfig,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -170,7 +182,9 @@ mod tests {
     #[test]
     fn the_template_names_every_setting() {
         let template = Config::template();
-        for setting in ["database_url", "listen", "public_url", "trusted_proxies", "secret_key", "log_format"] {
+        for setting in
+            ["database_url", "listen", "public_url", "trusted_proxies", "secret_key", "log_format", "[graphql]"]
+        {
             assert!(template.contains(setting), "{setting}");
         }
     }

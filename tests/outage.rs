@@ -1,9 +1,10 @@
 //! The database goes away under the server, and comes back.
 
+use rosterhub::db::embedded::{EmbeddedPostgres, Settings};
 use serde_json::Value;
 use sqlx::{Connection, Executor};
 
-use crate::support::{Server, bulk, city, open, own_postgres, run, tenant, until};
+use crate::support::{Server, bulk, city, open, own_postgres, rosterhub, run, tenant, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn imports_that_run_fail_and_those_that_wait_go_on_when_the_database_is_back() {
@@ -68,5 +69,29 @@ async fn requests_answer_503_while_the_database_is_away_and_then_go_on() {
     until("the server recovers", async || server.get(&users).await.status() == 200).await;
     assert_eq!(server.import(bulk(&city())).await["position"], job["position"]);
     drop(server);
+    tokio::task::block_in_place(|| postgres.stop()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_postgres_that_cannot_be_used_is_not_left_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        data_dir: folder.path().join("hub"),
+        durable: false,
+        stop_with_process: true,
+        remove_on_stop: false,
+        parameters: vec![],
+    };
+    let start = || tokio::task::block_in_place(|| EmbeddedPostgres::start(&settings)).unwrap();
+    let postgres = start();
+    let mut admin = sqlx::PgConnection::connect(&postgres.admin_url("postgres")).await.unwrap();
+    admin.execute("alter role rosterhub bypassrls").await.unwrap();
+    admin.close().await.unwrap();
+    tokio::task::block_in_place(|| postgres.stop()).unwrap();
+    let mut command = rosterhub("", &["tenant", "list"]);
+    let output = command.env_remove("DATABASE_URL").env("ROSTERHUB_DATA_DIR", &settings.data_dir).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("bypasses row-level security"), "{output:?}");
+    let postgres = start();
+    assert!(!postgres.adopted());
     tokio::task::block_in_place(|| postgres.stop()).unwrap();
 }

@@ -128,3 +128,23 @@ async fn a_server_that_is_told_to_stop_ends_what_runs() {
     assert_eq!(jobs.iter().map(|j| j.state.as_str()).collect::<Vec<_>>(), ["failed", "completed"]);
     assert!(jobs[0].failure.as_ref().unwrap().starts_with("interrupted"));
 }
+
+/// It is let through to its end although it asks for connections after the server has been told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_stop_gives_what_runs_its_connections() {
+    let mut server = server(&[("ROSTERHUB_MAX_IMPORTS", "1")]).await;
+    let log = open(&server.url).await;
+    let mut lock = log.db().pool().begin().await.unwrap();
+    sqlx::query("lock table classes in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let running = hand_in(&server, of("1")).await;
+    until("it is planned", async || job(&server, &running).await["state"] == "planning").await;
+    hand_in(&server, of("2")).await;
+    server.interrupt();
+    until("it stops serving", async || server.http.get(&server.base).send().await.is_err()).await;
+    lock.rollback().await.unwrap();
+    server.wait();
+    assert_eq!(run(&server.url, &["tenant", "list"]).0, 0);
+    let jobs = rosterhub::csv::job::list(&log, &tenant("midori"), 10, 0).await.unwrap();
+    assert_eq!(jobs.iter().map(|j| j.state.as_str()).collect::<Vec<_>>(), ["failed", "completed"], "{jobs:?}");
+    assert!(jobs[0].failure.as_ref().unwrap().starts_with("interrupted"));
+}

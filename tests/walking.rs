@@ -276,3 +276,29 @@ async fn a_large_page_is_whole() {
     let (_, cut) = page(&server, &server.oneroster("users?limit=10000&fields=familyName&sort=familyName")).await;
     assert!(cut.len() == large.len() && cut.iter().all(|u| u.as_object().unwrap().len() == 1));
 }
+
+#[tokio::test]
+async fn totals_keep_up_with_writes() {
+    let server = Server::start().await;
+    let options = city();
+    server.import(bulk(&options)).await;
+    let check = async |what: &str| {
+        for collection in ["orgs", "users", "enrollments"] {
+            let (headers, rows) = page(&server, &server.oneroster(&format!("{collection}?limit=10000"))).await;
+            assert_eq!(headers["x-total-count"], rows.len().to_string(), "{collection} after {what}");
+        }
+    };
+    check("an import").await;
+    let org = |name: &str| json!({ "name": name, "type": "school", "identifier": name });
+    put(&server, "orgs/new", org("new")).await;
+    check("a new org").await;
+    put(&server, "orgs/new", org("changed")).await;
+    check("a change").await;
+    patch(&server, "orgs/new", json!({ "status": "tobedeleted" })).await;
+    check("a withdrawal").await;
+    server.import(delta(&options, 20.0)).await;
+    check("a delta").await;
+    put(&server, "orgs/new", org("back")).await;
+    put(&server, "orgs/newer", org("newer")).await;
+    check("a return and a new one").await;
+}

@@ -52,19 +52,31 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Counts a request against the client's limit. `None`: it has none.
     pub fn count(&self, client: &Client) -> Option<Standing> {
-        let rate = client.rate?;
-        let bucket = self.buckets.get_with((client.id, rate), || {
+        Some(self.take(client.id, client.rate?, NonZeroU32::MIN))
+    }
+
+    /// Takes this many from a client's bucket, or none of them. More than a bucket holds are a whole one.
+    pub fn take(&self, client: Uuid, rate: Rate, times: NonZeroU32) -> Standing {
+        let bucket = self.buckets.get_with((client, rate), || {
             let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
             Arc::new(RateLimiter::direct_with_clock(quota, self.clock.clone()).with_middleware())
         });
-        let (remaining, wait) = match bucket.check() {
-            Ok(state) => (state.remaining_burst_capacity().min(rate.burst.get()), None),
-            Err(until) => (0, Some(seconds(until.wait_time_from(self.clock.now())).max(1))),
+        let times = times.min(rate.burst);
+        let (remaining, wait) = match bucket.check_n(times) {
+            Ok(Ok(state)) => (state.remaining_burst_capacity().min(rate.burst.get()), None),
+            Ok(Err(until)) => {
+                let wait = until.wait_time_from(self.clock.now());
+                let missing = (wait.as_secs_f64() * f64::from(rate.per_second.get())).ceil() as u32;
+                (times.get().saturating_sub(missing.max(1)), Some(seconds(wait).max(1)))
+            }
+            // Not met: `times` is no more than the bucket holds.
+            Err(_) => (0, Some(1)),
         };
         let missing = rate.burst.get() - remaining;
         let reset = u64::from(missing.div_ceil(rate.per_second.get()));
-        Some(Standing { limit: rate.burst.get(), remaining, reset, wait })
+        Standing { limit: rate.burst.get(), remaining, reset, wait }
     }
 }
 
@@ -111,6 +123,20 @@ mod tests {
         assert!(limits.count(&client(Some((1, 600)))).unwrap().wait.is_none());
         let faster = Client { rate: client(Some((2, 600))).rate, ..slow };
         assert!(limits.count(&faster).unwrap().wait.is_none());
+    }
+
+    #[test]
+    fn several_are_taken_at_once_or_not_at_all() {
+        let (limits, slow) = (Limits::default(), client(Some((1, 600))));
+        let take = |times: u32| limits.take(slow.id, slow.rate.unwrap(), times.try_into().unwrap());
+        assert!(take(500).wait.is_none());
+        let refused = take(200);
+        assert!(refused.wait.is_some_and(|wait| (90..=100).contains(&wait)), "{refused:?}");
+        assert!((100..=110).contains(&refused.remaining), "{refused:?}");
+        assert!(take(100).wait.is_none());
+        // More than there ever are: a full bucket.
+        let other = client(slow.rate.map(|rate| (rate.per_second.get(), rate.burst.get())));
+        assert_eq!(limits.take(other.id, other.rate.unwrap(), 5_000.try_into().unwrap()).wait, None);
     }
 
     #[test]

@@ -149,24 +149,21 @@ impl Session {
                 (postgres.url("rosterhub"), Some(postgres))
             }
         };
-        let db = Db::open(&url, config.database_connections).await?;
-        let log = Log::open(db).await?;
-        let interrupted = close_interrupted(&log).await?;
-        if interrupted > 0 {
-            tracing::warn!(interrupted, "imports that were interrupted have been closed; nothing of them was applied");
+        match open_log(&url, &config).await {
+            Ok(log) => Ok(Self { config, log, embedded }),
+            Err(failure) => {
+                stop(embedded).await;
+                Err(failure)
+            }
         }
-        Ok(Self { config, log, embedded })
     }
 
     /// Stops the private Postgres if this process started it and no other works with it.
     async fn close(self) {
         let company = self.log.db().has_company().await.unwrap_or(false);
-        self.log.db().pool().close().await;
-        if let Some(postgres) = self.embedded.filter(|p| !p.adopted() && !company) {
-            let stopped = tokio::task::spawn_blocking(move || postgres.stop()).await;
-            if let Ok(Err(error)) = stopped {
-                tracing::warn!(%error, "the private Postgres did not stop");
-            }
+        self.log.db().close().await;
+        if !company {
+            stop(self.embedded).await;
         }
     }
 
@@ -175,6 +172,25 @@ impl Session {
         match named {
             Some(tenant) => Ok(vec![tenant.clone()]),
             None => Ok(self.log.tenants().await?),
+        }
+    }
+}
+
+async fn open_log(url: &str, config: &Config) -> Result<Log, Failure> {
+    let log = Log::open(Db::open(url, config.database_connections).await?).await?;
+    let interrupted = close_interrupted(&log).await?;
+    if interrupted > 0 {
+        tracing::warn!(interrupted, "imports that were interrupted have been closed; nothing of them was applied");
+    }
+    Ok(log)
+}
+
+/// Stops the private Postgres, if this process started it.
+async fn stop(embedded: Option<EmbeddedPostgres>) {
+    if let Some(postgres) = embedded.filter(|postgres| !postgres.adopted()) {
+        let stopped = tokio::task::spawn_blocking(move || postgres.stop()).await;
+        if let Ok(Err(error)) = stopped {
+            tracing::warn!(%error, "the private Postgres did not stop");
         }
     }
 }

@@ -47,7 +47,7 @@ impl Commands {
         let Operation { place, kind, action, conditions, document, .. } = &step.operation;
         let (place, kind, id) = (*place, *kind, step.sourced_id.as_str());
         let fingerprint = self.log.projections().fingerprint();
-        let tag = standing.map(|s| record_etag(fingerprint, kind, id, s.since));
+        let tag = standing.map(|s| record_etag(fingerprint, &self.tenant, kind, id, s.since));
         let withdrawn = standing.is_some_and(|s| s.withdrawn);
         let bare = |fate| Plan { fate, draft: None, children: BTreeSet::new() };
         let refusal = match (action, standing) {

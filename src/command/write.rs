@@ -17,6 +17,17 @@ use crate::roster::{Code, EntityType, is_sourced_id};
 /// How often a decision is made anew when the roster has moved meanwhile.
 const ATTEMPTS: usize = 8;
 
+/// Operations of one request.
+pub const MOST_OPERATIONS: usize = 1_000;
+
+/// Most faults that an answer lists.
+pub const MOST_FAULTS: usize = 10_000;
+
+/// Whether it can be an idempotency key or the name of an actor: 1 to 255 visible ASCII characters.
+pub fn is_visible(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// What is to be done with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {

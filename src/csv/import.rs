@@ -127,7 +127,10 @@ impl Import {
         let _ended = progress.clone(); // told to those who wait when the place is free again
         let arrived = Instant::now();
         let turn = place.turn(&record.tenant).await;
-        let conn = patiently(|| begin(&log, &record)).await;
+        let conn = match &turn {
+            Some(_) => patiently(|| begin(&log, &record)).await,
+            None => Ok(None), // the program stops: its next start closes the job
+        };
         place.release(&record).await;
         if let Some(conn) = conn? {
             let run = Run {

@@ -280,6 +280,25 @@ pub async fn list(log: &Log, tenant: &Tenant, limit: i64, offset: i64) -> Result
     .await
 }
 
+/// Jobs after this one, newest first.
+pub async fn page(log: &Log, tenant: &Tenant, after: Option<Uuid>, limit: i64) -> Result<Vec<Job>, sqlx::Error> {
+    let mut conn = log.db().acquire(tenant).await?;
+    sqlx::query_as(&format!(
+        "select {JOB_COLUMNS} from import_jobs j
+          where tenant = $1
+                and ($2::uuid is null
+                     or exists (select from import_jobs a
+                                 where a.tenant = $1 and a.id = $2
+                                       and (j.created_at < a.created_at or (j.created_at = a.created_at and j.id > a.id))))
+          order by created_at desc, id limit $3"
+    ))
+    .bind(tenant.as_str())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(&mut *conn)
+    .await
+}
+
 /// A job's errors after number `after`, in the order found.
 pub async fn errors(
     log: &Log,

@@ -11,6 +11,7 @@ pub mod check;
 pub mod decode;
 pub mod edition;
 pub mod import;
+pub mod intake;
 pub mod job;
 pub mod manifest;
 pub mod package;

@@ -1,6 +1,7 @@
 //! The imports of this process: so many run at a time, so many wait for their turn.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use sqlx::Postgres;
@@ -16,6 +17,8 @@ use crate::log::Tenant;
 pub struct Queue {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    running: usize,
+    stopped: AtomicBool,
     tenants: std::sync::Mutex<HashMap<Tenant, Arc<Mutex<()>>>>,
     waiting: Mutex<Waiting>,
 }
@@ -37,7 +40,7 @@ pub struct Place {
 /// An import's turn.
 pub struct Turn {
     _tenant: OwnedMutexGuard<()>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Queue {
@@ -45,6 +48,8 @@ impl Queue {
         Arc::new(Self {
             places: Arc::new(Semaphore::new(running + waiting)),
             turns: Arc::new(Semaphore::new(running)),
+            running,
+            stopped: AtomicBool::new(false),
             tenants: std::sync::Mutex::default(),
             waiting: Mutex::default(),
         })
@@ -58,6 +63,18 @@ impl Queue {
     pub fn place(self: &Arc<Self>) -> Option<Place> {
         let permit = self.places.clone().try_acquire_owned().ok()?;
         Some(Place { queue: self.clone(), _permit: permit })
+    }
+
+    /// From now on no import gets its turn.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits, after [`Self::stop`], for the end of the imports that run.
+    pub async fn ended(&self) {
+        let all = u32::try_from(self.running).unwrap_or(u32::MAX);
+        // Those that stand before it are sent away one by one.
+        let _ = self.turns.acquire_many(all).await;
     }
 }
 
@@ -94,14 +111,14 @@ impl Place {
         }
     }
 
-    pub async fn turn(&self, tenant: &Tenant) -> Turn {
+    /// None when the queue has stopped.
+    pub async fn turn(&self, tenant: &Tenant) -> Option<Turn> {
         let mutex = {
             let mut tenants = self.queue.tenants.lock().unwrap_or_else(PoisonError::into_inner);
             tenants.entry(tenant.clone()).or_default().clone()
         };
         let _tenant = mutex.lock_owned().await;
-        // Never closed.
-        let _permit = self.queue.turns.clone().acquire_owned().await.ok();
-        Turn { _tenant, _permit }
+        let _permit = self.queue.turns.clone().acquire_owned().await.ok()?;
+        (!self.queue.stopped.load(Ordering::SeqCst)).then_some(Turn { _tenant, _permit })
     }
 }

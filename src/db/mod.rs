@@ -1,9 +1,11 @@
 //! Connections to Postgres. Every connection leaves the pool bound to one tenant, or to none.
 
 pub mod embedded;
+mod readers;
 
 use std::future::Future;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -11,10 +13,14 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection, Postgres, Transaction};
 
 use crate::log::Tenant;
+pub use readers::Reader;
+use readers::Readers;
 
 tokio::task_local! {
     /// The tenant that connections acquired by this task are bound to.
     static TENANT: Tenant;
+    /// Whether what they run is planned once and for all ([`Reader`]); else Postgres decides.
+    static PLANNED_ONCE: ();
 }
 
 /// The schema, applied in order at start.
@@ -24,7 +30,11 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 #[derive(Clone)]
 pub struct Db {
     pool: PgPool,
+    readers: Arc<Readers>,
 }
+
+/// How long a caller waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the database could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,13 +83,19 @@ impl Db {
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             // Binding the tenant is the liveness check as well.
             .test_before_acquire(false)
             .before_acquire(|conn, _| Box::pin(async move { bind_tenant(conn).await.map(|()| true) }))
             .after_connect(|conn, _| Box::pin(bind_tenant(conn)))
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { pool, readers: Arc::new(Readers::new(max_connections)) })
+    }
+
+    /// Closes all connections, once they are not used any more.
+    pub async fn close(&self) {
+        self.readers.clear();
+        self.pool.close().await;
     }
 
     /// Whether other processes of the hub are connected to the same database.
@@ -136,8 +152,10 @@ fn application_name() -> String {
 /// Without a tenant the setting is empty, and row-level security hides every row.
 async fn bind_tenant(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     let tenant = TENANT.try_with(Tenant::clone).ok();
-    sqlx::query("select set_config('rosterhub.tenant', $1, false)")
+    let plans = if PLANNED_ONCE.try_with(|()| ()).is_ok() { "force_generic_plan" } else { "auto" };
+    sqlx::query("select set_config('rosterhub.tenant', $1, false), set_config('plan_cache_mode', $2, false)")
         .bind(tenant.as_ref().map_or("", Tenant::as_str))
+        .bind(plans)
         .execute(conn)
         .await
         .map(drop)

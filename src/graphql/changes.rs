@@ -12,7 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::{Code, Refusal};
 use super::page::{self, Info};
-use super::plan::{AsOf, as_of, forbidden, text};
+use super::document::Selected;
+use super::plan::{AsOf, Cost, Planner, as_of, forbidden, text};
 use crate::auth::{Client, Scope};
 use crate::feed::diff::{Comparison, Difference, Place, Scope as Whose};
 use crate::feed::tail::Told;
@@ -226,11 +227,11 @@ pub fn fields(query: Object) -> Object {
         argument("until", TypeRef::named("AsOf"), "Changes up to this; up to the last one without it."),
     ];
     filtered(&mut of_changes);
-    let changes = Field::new("changes", TypeRef::named("ChangeConnection"), |ctx| future(changes(ctx)))
+    let changes = Field::new("changes", TypeRef::named("ChangeConnection"), |ctx| FieldFuture::new(async move { Ok(shown(&ctx, changes(&ctx).await)) }))
         .description("What happened, in the order of the log.");
-    let history = Field::new("history", TypeRef::named("ChangeConnection"), |ctx| future(history(ctx)))
+    let history = Field::new("history", TypeRef::named("ChangeConnection"), |ctx| FieldFuture::new(async move { Ok(shown(&ctx, history(&ctx).await)) }))
         .description("What happened to one record, from its creation on.");
-    let diff = Field::new("diff", TypeRef::named("DifferenceConnection"), |ctx| future(diff(ctx))).description(
+    let diff = Field::new("diff", TypeRef::named("DifferenceConnection"), |ctx| FieldFuture::new(async move { Ok(shown(&ctx, diff(&ctx).await)) })).description(
         "Records that differ between two positions, by type and sourcedId. At most one of school, class, user and sourcedId is given; without, the whole roster is compared.",
     );
     query
@@ -256,26 +257,39 @@ pub fn fields(query: Object) -> Object {
         ))
 }
 
-fn future<'a, T: Send + Sync + 'static>(
-    answer: impl Future<Output = Result<T, Refusal>> + Send + 'a,
-) -> FieldFuture<'a> {
-    FieldFuture::new(async move { answer.await.map(FieldValue::owned_any).map(Some).map_err(Refusal::into_error) })
+/// A field's value, or null with an error.
+fn shown<'a, T: Send + Sync + 'static>(ctx: &ResolverContext<'a>, found: Result<T, Refusal>) -> Option<FieldValue<'a>> {
+    match found {
+        Ok(found) => Some(FieldValue::owned_any(found)),
+        Err(refusal) => refusal.null(ctx),
+    }
+}
+
+/// Adds what a field that shows changes may cost.
+pub fn cost(planner: &Planner, root: &Selected, cost: &mut Cost) {
+    if ["changes", "history", "diff"].contains(&root.name) {
+        let first = match planner.operation.argument(root.field(), "first") {
+            Value::Number(first) => first.as_u64().unwrap_or_default(),
+            _ => page::DEFAULT.unsigned_abs(),
+        };
+        cost.add(Cost { records: first, statements: 1 });
+    }
 }
 
 /// What resolvers of the feed work with.
-pub struct Asked<'a, 'c> {
+pub struct Reader<'a, 'c> {
     pub ctx: &'a ResolverContext<'c>,
     pub feed: &'a Feed,
     pub client: &'a Client,
 }
 
-impl<'a, 'c> Asked<'a, 'c> {
+impl<'a, 'c> Reader<'a, 'c> {
     /// Of a client that may read the feed.
     pub fn of(ctx: &'a ResolverContext<'c>) -> Result<Self, Refusal> {
         let missing = |_| Refusal::new(Code::Internal, "The hub failed.");
-        let asked = Self { ctx, feed: ctx.data().map_err(missing)?, client: ctx.data().map_err(missing)? };
-        asked.require(&[Scope::Roster])?;
-        Ok(asked)
+        let reader = Self { ctx, feed: ctx.data().map_err(missing)?, client: ctx.data().map_err(missing)? };
+        reader.require(&[Scope::Roster])?;
+        Ok(reader)
     }
 
     pub fn require(&self, scopes: &[Scope]) -> Result<(), Refusal> {
@@ -387,16 +401,16 @@ fn cursor(place: &str) -> String {
 
 const NODES: &[&[&str]] = &[&["nodes"], &["edges", "node"]];
 
-async fn changes(ctx: ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
-    let asked = Asked::of(&ctx)?;
-    let filter = asked.filter()?;
-    let (before, previous) = asked.wanted(NODES)?;
+async fn changes(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
+    let reader = Reader::of(ctx)?;
+    let filter = reader.filter()?;
+    let (before, previous) = reader.wanted(NODES)?;
     let detail = if before { Detail::Full } else { Detail::Plain };
-    let head = asked.head().await?;
-    let since = asked.position("since", head).await?.unwrap_or(0);
-    let until = asked.position("until", head).await?.unwrap_or(head);
-    let went_on = asked.after(|text| text.strip_prefix("change:")?.parse::<i64>().ok())?;
-    let first = asked.first()?;
+    let head = reader.head().await?;
+    let since = reader.position("since", head).await?.unwrap_or(0);
+    let until = reader.position("until", head).await?.unwrap_or(head);
+    let went_on = reader.after(|text| text.strip_prefix("change:")?.parse::<i64>().ok())?;
+    let first = reader.first()?;
     let mut to = since.max(went_on.unwrap_or(0));
     let mut found = Vec::new();
     for _ in 0..STEPS {
@@ -404,7 +418,7 @@ async fn changes(ctx: ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
             break;
         }
         let left = first - found.len();
-        let page = read::read(asked.feed.log(), asked.tenant(), &filter, detail, (to, until), left).await?;
+        let page = read::read(reader.feed.log(), reader.tenant(), &filter, detail, (to, until), left).await?;
         found.extend(page.changes);
         to = page.to;
     }
@@ -415,7 +429,7 @@ async fn changes(ctx: ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
             (false, _) => None,
             (true, Some(last)) => Some(last),
             (true, None) => {
-                let found = asked.feed.previous(asked.tenant(), &filter, change.position).await;
+                let found = reader.feed.previous(reader.tenant(), &filter, change.position).await;
                 Some(found.map_err(|error| shared(&error))?)
             }
         };
@@ -431,23 +445,23 @@ async fn changes(ctx: ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
     Ok(Listed { items, info })
 }
 
-async fn history(ctx: ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
-    let asked = Asked::of(&ctx)?;
-    let kind = match asked.argument("recordType") {
+async fn history(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
+    let reader = Reader::of(ctx)?;
+    let kind = match reader.argument("recordType") {
         Value::Enum(name) => EntityType::from_name(&name),
         Value::String(name) => EntityType::from_name(&name),
         _ => None,
     };
     let kind = kind.ok_or_else(|| Refusal::input("recordType is a record type."))?;
     if kind == EntityType::Demographics {
-        asked.require(&[Scope::Demographics])?;
+        reader.require(&[Scope::Demographics])?;
     }
-    asked.wanted(NODES)?;
-    let filter = Filter::new(&[kind], None, asked.id("sourcedId")?, true);
-    let went_on = asked.after(|text| text.strip_prefix("change:")?.parse::<i64>().ok())?;
-    let range = (went_on.unwrap_or(0), asked.head().await?);
-    let first = asked.first()?;
-    let page = read::read(asked.feed.log(), asked.tenant(), &filter, Detail::Full, range, first + 1).await?;
+    reader.wanted(NODES)?;
+    let filter = Filter::new(&[kind], None, reader.id("sourcedId")?, true);
+    let went_on = reader.after(|text| text.strip_prefix("change:")?.parse::<i64>().ok())?;
+    let range = (went_on.unwrap_or(0), reader.head().await?);
+    let first = reader.first()?;
+    let page = read::read(reader.feed.log(), reader.tenant(), &filter, Detail::Full, range, first + 1).await?;
     // Another page may be there when this one was cut short by its bytes, too.
     let has_next = page.changes.len() > first || page.to < range.1;
     let told = |change: Change| {
@@ -464,10 +478,10 @@ async fn history(ctx: ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
     Ok(Listed { items, info })
 }
 
-async fn diff(ctx: ResolverContext<'_>) -> Result<Listed<Difference>, Refusal> {
-    let asked = Asked::of(&ctx)?;
-    let head = asked.head().await?;
-    let (from, to) = (asked.position("from", head).await?, asked.position("to", head).await?);
+async fn diff(ctx: &ResolverContext<'_>) -> Result<Listed<Difference>, Refusal> {
+    let reader = Reader::of(ctx)?;
+    let head = reader.head().await?;
+    let (from, to) = (reader.position("from", head).await?, reader.position("to", head).await?);
     let (from, to) = (from.unwrap_or(0), to.unwrap_or(head));
     if from > to {
         return Err(Refusal::input("from is not later than to."));
@@ -476,20 +490,20 @@ async fn diff(ctx: ResolverContext<'_>) -> Result<Listed<Difference>, Refusal> {
     let whose: [(&str, fn(String) -> Whose); 4] =
         [("school", Whose::School), ("class", Whose::Class), ("user", Whose::User), ("sourcedId", Whose::Record)];
     for (name, scope) in whose {
-        scopes.extend(asked.id(name)?.map(scope));
+        scopes.extend(reader.id(name)?.map(scope));
     }
     if scopes.len() > 1 {
         return Err(Refusal::input("At most one of school, class, user and sourcedId is given."));
     }
-    let filter = Filter::new(&asked.types(), None, None, asked.client.may_any(&[Scope::Demographics]));
+    let filter = Filter::new(&reader.types(), None, None, reader.client.may_any(&[Scope::Demographics]));
     let types = filter.types().iter().copied().filter(|kind| kind.nesting().is_none()).collect();
     let comparison = Comparison { scope: scopes.pop().unwrap_or(Whose::Everything), types, from, to };
-    let after = asked.after(|text| {
+    let after = reader.after(|text| {
         let (kind, id) = text.strip_prefix("difference:")?.split_once(':')?;
         Some((EntityType::from_name(kind).filter(|kind| comparison.types.contains(kind))?, id.to_owned()) as Place)
     })?;
-    let first = asked.first()?;
-    let mut found = comparison.read(asked.feed.log(), asked.tenant(), after.as_ref(), first + 1).await?;
+    let first = reader.first()?;
+    let mut found = comparison.read(reader.feed.log(), reader.tenant(), after.as_ref(), first + 1).await?;
     let has_next = found.len() > first;
     found.truncate(first);
     let place = |d: &Difference| cursor(&format!("difference:{}:{}", d.entity.name(), d.sourced_id));

@@ -8,6 +8,7 @@ use async_graphql::parser::types::{
     Selection, SelectionSet,
 };
 use async_graphql::{Name, Positioned, Value, Variables};
+use async_graphql_value::Value as AstValue;
 
 use super::error::{Code, Refusal};
 
@@ -31,6 +32,8 @@ pub struct Limits {
     pub selections: usize,
     /// Fields of `Query` or `Mutation`.
     pub roots: usize,
+    /// Directives in all.
+    pub directives: usize,
 }
 
 /// The fields of an object under one key of the answer: their selections are merged.
@@ -153,6 +156,29 @@ impl<'a> Operation<'a> {
     pub fn argument(&self, field: &Field, name: &str) -> Value {
         let Some(value) = field.get_argument(name) else { return Value::Null };
         value.node.clone().into_const_with(|name| self.variable(&name)).unwrap_or_default()
+    }
+
+    /// An argument as JSON, with variables put in. Unlike in [`argument`](Self::argument), members of objects are left
+    /// out where their variables are: a patch tells absent from null.
+    pub fn input(&self, field: &Field, name: &str) -> serde_json::Value {
+        field.get_argument(name).and_then(|value| self.json(&value.node)).unwrap_or_default()
+    }
+
+    fn json(&self, value: &AstValue) -> Option<serde_json::Value> {
+        Some(match value {
+            AstValue::Variable(name) => {
+                let definition = || self.definition.variable_definitions.iter().find(|d| d.node.name.node == *name);
+                let default = || definition()?.node.default_value.as_ref().map(|default| &default.node);
+                let value = self.variables.get(name).or_else(default)?;
+                value.clone().into_json().unwrap_or_default()
+            }
+            AstValue::List(items) => items.iter().map(|item| self.json(item).unwrap_or_default()).collect(),
+            AstValue::Object(members) => {
+                let members = members.iter().filter_map(|(name, value)| Some((name.to_string(), self.json(value)?)));
+                serde_json::Value::Object(members.collect())
+            }
+            other => other.clone().into_const()?.into_json().unwrap_or_default(),
+        })
     }
 
     fn variable(&self, name: &str) -> Result<Value, std::convert::Infallible> {

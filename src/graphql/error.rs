@@ -1,6 +1,7 @@
 //! Errors of the gateway: a closed list of codes in `extensions.code`.
 
-use async_graphql::{ErrorExtensions, Response, ServerError};
+use async_graphql::dynamic::{FieldValue, ResolverContext};
+use async_graphql::{Context, ErrorExtensions, Response, ServerError};
 
 use crate::db::is_unavailable;
 
@@ -19,10 +20,18 @@ pub enum Code {
     OperationNotAllowed,
     Unavailable,
     Internal,
+    BadRequest,
+    MethodNotAllowed,
+    NotAcceptable,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    IntrospectionDisabled,
+    PersistedQueryNotSupported,
+    TimedOut,
 }
 
 /// Name, and when. In the order of the variants.
-static CODES: [(&str, &str); 12] = [
+static CODES: [(&str, &str); 20] = [
     ("PARSE_FAILED", "the document is not GraphQL"),
     ("VALIDATION_FAILED", "the document does not fit the schema, or its variables do not"),
     (
@@ -38,10 +47,18 @@ static CODES: [(&str, &str); 12] = [
     ("OPERATION_NOT_ALLOWED", "the server takes listed operations only, and this is none of them"),
     ("UNAVAILABLE", "the database is away; ask again"),
     ("INTERNAL", "the hub failed"),
+    ("BAD_REQUEST", "the request is not one of GraphQL over HTTP: no JSON, no document, a member of another type"),
+    ("METHOD_NOT_ALLOWED", "another verb than GET or POST, or a mutation by GET"),
+    ("NOT_ACCEPTABLE", "the client takes none of the media types that there are"),
+    ("PAYLOAD_TOO_LARGE", "the body is larger than document and variables may be"),
+    ("UNSUPPORTED_MEDIA_TYPE", "the body is not application/json in UTF-8"),
+    ("INTROSPECTION_DISABLED", "the server does not show its schema"),
+    ("PERSISTED_QUERY_NOT_SUPPORTED", "the server keeps no operations; send the document each time"),
+    ("TIMED_OUT", "the operation took longer than it may; ask for less"),
 ];
 
 impl Code {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 20] = [
         Self::ParseFailed,
         Self::ValidationFailed,
         Self::BadUserInput,
@@ -54,10 +71,23 @@ impl Code {
         Self::OperationNotAllowed,
         Self::Unavailable,
         Self::Internal,
+        Self::BadRequest,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::IntrospectionDisabled,
+        Self::PersistedQueryNotSupported,
+        Self::TimedOut,
     ];
 
     pub fn name(self) -> &'static str {
         CODES[self as usize].0
+    }
+
+    /// The code of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.name() == name)
     }
 
     /// When a request fails so, in words.
@@ -87,6 +117,10 @@ impl Refusal {
         Self::new(Code::LimitExceeded, message)
     }
 
+    pub fn timed_out() -> Self {
+        Self::new(Code::TimedOut, "The operation took longer than it may; ask for less at once.")
+    }
+
     /// As the only error of an answer that was not executed: it has no `data`.
     pub fn into_response(self) -> Response {
         let mut error = ServerError::new(self.message, None);
@@ -94,6 +128,18 @@ impl Refusal {
         extensions.set("code", self.code.name());
         error.extensions = Some(extensions);
         Response::from_errors(vec![error])
+    }
+
+    /// As the error of a field that is null for it.
+    pub fn null<'a>(self, ctx: &ResolverContext<'a>) -> Option<FieldValue<'a>> {
+        self.report(ctx.ctx);
+        None
+    }
+
+    /// As the error of the field that is being resolved, which is null then.
+    pub fn report<'a>(self, ctx: &Context<'a>) {
+        let error = async_graphql::Error::new(self.message).extend_with(|_, e| e.set("code", self.code.name()));
+        ctx.add_error(ctx.set_error_path(error.into_server_error(ctx.item.pos)));
     }
 
     /// As the error of a field.
@@ -104,8 +150,16 @@ impl Refusal {
 
 impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
+        // query_canceled: what `statement_timeout` raises
+        if error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014")) {
+            return Self::timed_out();
+        }
         if is_unavailable(&error) {
             return Self::new(Code::Unavailable, "The database is away; ask again.");
+        }
+        // 22…: a value that Postgres cannot take, such as the key of a forged cursor.
+        if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code.starts_with("22")) {
+            return Self::input("A value is out of range, or a cursor is not of this list.");
         }
         tracing::error!(%error, "a GraphQL operation failed");
         Self::new(Code::Internal, "The hub failed; the failure has been logged.")

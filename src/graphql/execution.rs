@@ -1,6 +1,7 @@
 //! One operation being answered: its plan, and the snapshot it reads.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -19,20 +20,37 @@ pub struct Execution {
     pub log: Log,
     pub tenant: Tenant,
     pub plan: Plan,
+    /// How long a statement may take.
+    time: Duration,
     read: OnceCell<Result<Read, Refusal>>,
+    written: Mutex<Option<Done>>,
 }
 
 /// What was read.
-pub struct Read {
+struct Read {
+    done: Done,
+    roots: HashMap<String, LoadedRoot>,
+}
+
+/// What an operation has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// Of the roster that it read, or left behind.
     pub position: i64,
     pub statements: u64,
     pub records: u64,
-    roots: HashMap<String, LoadedRoot>,
 }
 
 impl Execution {
     pub fn new(log: Log, tenant: Tenant, plan: Plan) -> Self {
-        Self { log, tenant, plan, read: OnceCell::new() }
+        let (read, written) = (OnceCell::new(), Mutex::default());
+        Self { log, tenant, plan, time: Duration::ZERO, read, written }
+    }
+
+    /// Ends statements that take longer. Without it, and with zero, none is ended.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
     }
 
     /// A field of `Query`, by its key. All are read with the first.
@@ -44,9 +62,24 @@ impl Execution {
         read.roots.get(key).ok_or_else(|| Refusal::new(Code::Internal, "The hub failed."))
     }
 
-    /// What was read, if anything was.
-    pub fn done(&self) -> Option<&Read> {
-        self.read.get()?.as_ref().ok()
+    /// What was read or written, if anything was.
+    pub fn done(&self) -> Option<Done> {
+        let read = self.read.get().and_then(|read| Some(read.as_ref().ok()?.done));
+        read.or(*self.written.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds what a field of `Mutation` has done.
+    pub fn add(&self, done: Done) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = written.get_or_insert_default();
+        before.position = before.position.max(done.position);
+        before.statements += done.statements;
+        before.records += done.records;
+    }
+
+    /// Why nothing could be read.
+    pub fn failed(&self) -> Option<&Refusal> {
+        self.read.get()?.as_ref().err()
     }
 
     async fn read_all(&self) -> Result<Read, Refusal> {
@@ -66,8 +99,10 @@ impl Execution {
             Some(AsOf::Time(time)) => Some(self.log.position_at(&self.tenant, time).await?),
         };
         let mut tx = self.log.db().snapshot(&self.tenant).await?;
-        let head: i64 = sqlx::query_scalar("select head from tenants where tenant = $1")
+        let sql = "select head, set_config('statement_timeout', $2, true) from tenants where tenant = $1";
+        let (head, _): (i64, String) = sqlx::query_as(sql)
             .bind(self.tenant.as_str())
+            .bind(self.time.as_millis().to_string())
             .fetch_one(&mut *tx)
             .await?;
         if let Some(position) = asked.filter(|position| *position > head) {
@@ -77,6 +112,6 @@ impl Execution {
         let mut loader = Loader::new(Snapshot { conn: &mut tx, tenant: &self.tenant, as_of });
         let roots = loader.plan(&self.plan).await?;
         let (statements, records) = (loader.statements, loader.records);
-        Ok(Read { position: as_of.unwrap_or(head), statements, records, roots })
+        Ok(Read { done: Done { position: as_of.unwrap_or(head), statements, records }, roots })
     }
 }

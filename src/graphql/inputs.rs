@@ -339,7 +339,7 @@ pub fn filter(kind: EntityType, value: &Value) -> Result<Option<Predicate>, Refu
 }
 
 fn predicate(entries: &[Entry], value: &Value, tests: &mut usize) -> Result<Predicate, Refusal> {
-    let Value::Object(object) = value else { return Ok(Predicate::And(Vec::new())) };
+    let Value::Object(object) = value else { return Err(unfit(value)) };
     let mut all = Vec::new();
     for (name, value) in object {
         if *value == Value::Null {
@@ -367,6 +367,10 @@ fn predicate(entries: &[Entry], value: &Value, tests: &mut usize) -> Result<Pred
     Ok(Predicate::And(all))
 }
 
+fn unfit(value: &Value) -> Refusal {
+    Refusal::input(format!("A filter is an object of tests, not {value}."))
+}
+
 fn leaf_tests(
     field: &str,
     leaf: Leaf,
@@ -374,7 +378,7 @@ fn leaf_tests(
     value: &Value,
     all: &mut Vec<Predicate>,
 ) -> Result<(), Refusal> {
-    let Value::Object(tests) = value else { return Ok(()) };
+    let Value::Object(tests) = value else { return Err(unfit(value)) };
     for (name, value) in tests {
         let unfit = || Refusal::input(format!("{field}.{name} cannot be {value}; to ask for absence, use isNull."));
         all.push(Predicate::Is(operand.clone(), test(leaf, name, value).ok_or_else(unfit)?));

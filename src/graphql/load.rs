@@ -9,8 +9,7 @@ use super::members::Members;
 use super::model::{Content, Field, Ids, Link};
 use super::page::Page;
 use super::plan::{ConnectionPlan, LinkPlan, ObjectPlan, Plan, RootPlan, RootTarget, Target};
-use crate::query::list::Row;
-use crate::query::related::Snapshot;
+use crate::query::related::{Row, Snapshot};
 use crate::roster::EntityType;
 
 /// An object of the answer: a record, or a part of one.
@@ -105,6 +104,22 @@ impl<'c> Loader<'c> {
         })
     }
 
+    /// The records of these sourcedIds that are there, by sourcedId, with all that they lead to.
+    pub async fn records(
+        &mut self,
+        kind: EntityType,
+        ids: &[&str],
+        plan: &ObjectPlan,
+    ) -> Result<HashMap<String, Item>, sqlx::Error> {
+        let mut rows = Vec::new();
+        if !ids.is_empty() {
+            self.statements += 1;
+            rows = self.snapshot.records(kind, ids).await?;
+        }
+        let items = self.items(kind, rows, plan, None).await?;
+        Ok(items.into_iter().map(|item| (item.sourced_id.clone(), item)).collect())
+    }
+
     /// Turns rows into objects, with all that they lead to.
     fn items<'a>(
         &'a mut self,
@@ -161,13 +176,7 @@ impl<'c> Loader<'c> {
                 let ids: BTreeSet<String> =
                     holders.iter().flat_map(|holder| ids(link, holder.sourced_id, holder.members)).collect();
                 let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-                let mut rows = Vec::new();
-                if !ids.is_empty() {
-                    self.statements += 1;
-                    rows = self.snapshot.records(link.kind, &ids).await?;
-                }
-                let items = self.items(link.kind, rows, plan, None).await?;
-                Loaded::Records(items.into_iter().map(|item| (item.sourced_id.clone(), item)).collect())
+                Loaded::Records(self.records(link.kind, &ids, plan).await?)
             }
             Target::Connection(plan) => {
                 let of: BTreeSet<&str> = holders.iter().map(|holder| holder.sourced_id).collect();

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use async_graphql::dynamic::TypeRef;
+
 use crate::auth::Scope;
 use crate::query::endpoint::ENDPOINTS;
 use crate::query::relation::{RELATIONS, Relation};
@@ -37,6 +39,8 @@ pub struct Field {
 pub enum Content {
     /// Made of type and sourcedId.
     GlobalId,
+    /// Tells one version of the record from another.
+    Version,
     /// A member of the document.
     Value { member: &'static str, form: Form, required: bool },
     /// Objects that stand in the document.
@@ -53,7 +57,7 @@ pub enum Content {
 pub struct Link {
     pub kind: EntityType,
     pub ids: Ids,
-    /// Of these a client needs one; none: whoever may read the record may follow it.
+    /// Of these a client needs one: those of the records it leads to.
     pub scopes: &'static [Scope],
 }
 
@@ -84,6 +88,22 @@ pub enum Form {
     Enum(&'static str),
 }
 
+impl Form {
+    /// The GraphQL type; of lists, that of their items.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Id => TypeRef::ID,
+            Self::Text | Self::Texts => TypeRef::STRING,
+            Self::Flag => TypeRef::BOOLEAN,
+            Self::Integer => TypeRef::INT,
+            Self::Date => "Date",
+            Self::Time => "DateTime",
+            Self::Json => "JSON",
+            Self::Enum(name) => name,
+        }
+    }
+}
+
 /// Enums: closed vocabularies.
 pub const STATUS: &str = "Status";
 pub const ROLE_TYPE: &str = "RoleType";
@@ -104,7 +124,7 @@ pub fn object_name(kind: EntityType) -> &'static str {
 }
 
 /// Types of objects inside documents, by the member that holds them.
-const PARTS: [(&str, &str, &str); 4] = [
+pub const PARTS: [(&str, &str, &str); 4] = [
     ("roles", "Role", "What a user is at an org."),
     ("userProfiles", "UserProfile", "An account of a user with a tool."),
     ("credentials", "Credential", "How a user logs in with a tool. Passwords are not kept."),
@@ -112,7 +132,7 @@ const PARTS: [(&str, &str, &str); 4] = [
 ];
 
 /// Types of extensions, by record.
-const EXTENSIONS: [(EntityType, &str, &str); 3] = [
+pub const EXTENSIONS: [(EntityType, &str, &str); 3] = [
     (EntityType::Class, "ClassJapan", "What the Japan profile adds to a class."),
     (EntityType::User, "UserJapan", "What the Japan profile adds to a user."),
     (EntityType::Enrollment, "EnrollmentJapan", "What the Japan profile adds to an enrollment."),
@@ -154,13 +174,18 @@ impl Model {
             doc: "Names the record among all records; for `node`.",
             content: Content::GlobalId,
         }];
+        fields.push(Field {
+            name: "version",
+            doc: "Changes whenever the record does; for `ifVersion`. The `ETag` of the REST API is the same, in quotes.",
+            content: Content::Version,
+        });
         for member in shape::document(kind) {
             fields.extend(self.member(member));
         }
         let identified_by = kind.entity().identified_by;
-        fields.extend(identified_by.map(|owner| same_id(owner, &[])));
+        fields.extend(identified_by.map(same_id));
         let parts = EntityType::ALL.into_iter().filter(|part| part.entity().identified_by == Some(kind));
-        fields.extend(parts.map(|part| same_id(part, scopes(part))));
+        fields.extend(parts.map(same_id));
         if let Some((_, object, doc)) = EXTENSIONS.iter().find(|extension| extension.0 == kind) {
             self.extensions(kind, object, doc);
             fields.push(Field { name: "jp", doc, content: Content::Extensions { object } });
@@ -232,13 +257,12 @@ impl Object {
 }
 
 fn link(kind: EntityType, ids: Ids) -> Content {
-    Content::Link(Link { kind, ids, scopes: &[] })
+    Content::Link(Link { kind, ids, scopes: scopes(kind) })
 }
 
 /// A record under the same sourcedId.
-fn same_id(kind: EntityType, scopes: &'static [Scope]) -> Field {
-    let content = Content::Link(Link { kind, ids: Ids::Own, scopes });
-    Field { name: kind.name(), doc: kind.entity().doc, content }
+fn same_id(kind: EntityType) -> Field {
+    Field { name: kind.name(), doc: kind.entity().doc, content: link(kind, Ids::Own) }
 }
 
 /// Of these a client needs one to read records of the type.
@@ -246,7 +270,7 @@ pub fn scopes(kind: EntityType) -> &'static [Scope] {
     ENDPOINTS.iter().find(|endpoint| endpoint.kind == kind && endpoint.parents.is_empty()).map_or(&[], |e| e.scopes)
 }
 
-fn form(field: &RosterField) -> Form {
+pub(super) fn form(field: &RosterField) -> Form {
     match field.kind {
         Kind::Flag => Form::Flag,
         Kind::Date => Form::Date,

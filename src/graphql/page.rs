@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Refusal;
 use crate::query::cursor::{Key, Start};
-use crate::query::list::{Row, Sort};
+use crate::query::list::Sort;
+use crate::query::related::Row;
 
 /// Rows on a page when neither `first` nor `last` is given.
 pub const DEFAULT: i64 = 50;

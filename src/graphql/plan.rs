@@ -6,11 +6,14 @@ use std::borrow::Cow;
 use async_graphql::Value;
 use async_graphql::parser::types::Field as AstField;
 
+use super::changes;
 use super::document::{Operation, Selected};
 use super::error::{Code, Refusal};
 use super::id;
+use super::imports;
 use super::inputs;
 use super::model::{Content, Field, Link, MODEL, Object, object_name};
+use super::mutation::{self, WritePlan};
 use super::page::Page;
 use super::roots::Root;
 use crate::auth::{Client, Scope};
@@ -22,6 +25,16 @@ use crate::roster::EntityType;
 #[derive(Default)]
 pub struct ObjectPlan {
     pub links: Vec<LinkPlan>,
+}
+
+impl ObjectPlan {
+    /// Whether other records are asked for.
+    pub fn leads_away(&self) -> bool {
+        self.links.iter().any(|link| match &link.target {
+            Target::Inner(_, plan) => plan.leads_away(),
+            Target::Records(..) | Target::Connection(_) => true,
+        })
+    }
 }
 
 /// A field that leads away from its object.
@@ -76,6 +89,8 @@ pub enum AsOf {
 #[derive(Default)]
 pub struct Plan {
     pub roots: Vec<RootPlan>,
+    /// Fields of `Mutation` that write records.
+    pub writes: Vec<WritePlan>,
     pub as_of: Option<AsOf>,
     pub at_least: Option<i64>,
     pub cost: Cost,
@@ -96,25 +111,46 @@ pub struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// The plan of an operation.
+    pub fn plan(&self) -> Result<Plan, Refusal> {
+        match self.operation.is_mutation() {
+            true => mutation::plan(self),
+            false => self.query(),
+        }
+    }
+
     /// The plan of a query.
     pub fn query(&self) -> Result<Plan, Refusal> {
         let mut plan = Plan::default();
         for root in self.operation.roots()? {
-            let field = root.field();
-            self.snapshot(field, &mut plan)?;
             let mut cost = Cost::default();
-            let planned = match root.name {
-                "node" => self.node(&root, &mut cost)?,
-                name => match Root::find(name) {
-                    Some(found) => self.root(&root, found, &mut cost)?,
-                    None => continue,
-                },
+            let planned = self.snapshot(root.field(), &mut plan).and_then(|()| self.read(&root, &mut cost));
+            let (sourced_id, target) = match planned {
+                Ok(Some(planned)) => planned,
+                Ok(None) => {
+                    plan.cost.add(cost);
+                    continue;
+                }
+                // The field answers with it, if the document is valid at all.
+                Err(refusal) if refusal.code == Code::BadUserInput => (String::new(), RootTarget::Refused(refusal)),
+                Err(refusal) => return Err(refusal),
             };
             plan.cost.add(cost);
-            let target = planned.1;
-            plan.roots.push(RootPlan { key: root.key.to_owned(), sourced_id: planned.0, target });
+            plan.roots.push(RootPlan { key: root.key.to_owned(), sourced_id, target });
         }
         Ok(plan)
+    }
+
+    /// What a field of `Query` reads of the roster, if it does.
+    fn read(&self, root: &Selected, cost: &mut Cost) -> Result<Option<(String, RootTarget)>, Refusal> {
+        match (root.name, Root::find(root.name)) {
+            ("node", _) => self.node(root, cost).map(Some),
+            (_, Some(found)) => self.root(root, found, cost).map(Some),
+            _ => {
+                changes::cost(self, root, cost);
+                imports::cost(self, root, cost).map(|()| None)
+            }
+        }
     }
 
     /// Reads `asOf` and `atLeast`, which must agree over the whole operation.
@@ -169,7 +205,7 @@ impl Planner<'_> {
     }
 
     /// `times`: how many records of the type there may be.
-    fn of_kind(
+    pub fn of_kind(
         &self,
         kind: EntityType,
         selected: &[&Selected],
@@ -198,7 +234,7 @@ impl Planner<'_> {
         for selected in self.operation.select(object.name, &sets, depth)? {
             let Some(field) = object.field(selected.name) else { continue };
             let target = match &field.content {
-                Content::GlobalId | Content::Value { .. } => continue,
+                Content::GlobalId | Content::Version | Content::Value { .. } => continue,
                 Content::Parts { object, .. } | Content::Extensions { object } => {
                     let Some(inner) = MODEL.object(object) else { continue };
                     Target::Inner(field, self.object(inner, &[&selected], depth + 1, times, cost)?)
@@ -259,7 +295,7 @@ impl Planner<'_> {
 }
 
 impl Cost {
-    fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         self.records = self.records.saturating_add(other.records);
         self.statements += other.statements;
     }

@@ -3,7 +3,6 @@
 use async_graphql::Value;
 use async_graphql::dynamic::{FieldFuture, FieldValue, ResolverContext};
 
-use super::error::{Code, Refusal};
 use super::id;
 use super::load::{Connection, Item, Loaded, ids, parts};
 use super::members::Members;
@@ -11,6 +10,10 @@ use super::model::{Content, Field, Form, Ids, object_name};
 use super::page::Info;
 use super::plan::forbidden;
 use crate::auth::{Client, Scope};
+use crate::query::etag::record_version;
+
+/// Of the projections: the versions of records rest on it. Data of the schema.
+pub struct Fingerprint(pub String);
 
 /// The value of a field of an object.
 pub fn field<'a>(field: &'static Field, ctx: ResolverContext<'a>) -> FieldFuture<'a> {
@@ -19,6 +22,13 @@ pub fn field<'a>(field: &'static Field, ctx: ResolverContext<'a>) -> FieldFuture
         Content::GlobalId => {
             let id = item.kind.map(|kind| Value::String(id::write(kind, &item.sourced_id)));
             FieldFuture::from_value(id)
+        }
+        Content::Version => {
+            let (Ok(Fingerprint(fingerprint)), Ok(client)) = (ctx.data::<Fingerprint>(), ctx.data::<Client>()) else {
+                return FieldFuture::Value(None);
+            };
+            let version = |kind| record_version(fingerprint, &client.tenant, kind, &item.sourced_id, item.since);
+            FieldFuture::from_value(item.kind.map(|kind| Value::String(version(kind))))
         }
         Content::Value { member, form, .. } => FieldFuture::from_value(value(&item.members, member, *form)),
         Content::Parts { .. } => {
@@ -65,7 +75,10 @@ pub fn key<'a>(ctx: &ResolverContext<'a>) -> &'a str {
 
 fn refused<'a>(ctx: &ResolverContext<'a>, scopes: &'static [Scope]) -> Option<FieldFuture<'a>> {
     let allowed = scopes.is_empty() || ctx.data::<Client>().is_ok_and(|client| client.may_any(scopes));
-    (!allowed).then(|| FieldFuture::new(async move { Err::<Option<Value>, _>(forbidden(scopes).into_error()) }))
+    (!allowed).then(|| {
+        forbidden(scopes).report(ctx.ctx);
+        FieldFuture::Value(None)
+    })
 }
 
 fn part(members: Members, loaded: Option<&Loaded>) -> Item {
@@ -128,9 +141,4 @@ fn cursor(item: &Item) -> Option<FieldValue<'_>> {
 /// A record where any may stand.
 pub fn as_node(item: &Item) -> Option<FieldValue<'_>> {
     Some(FieldValue::borrowed_any(item).with_type(object_name(item.kind?)))
-}
-
-/// What was loaded is not there, although the plan asked for it.
-pub fn missing() -> async_graphql::Error {
-    Refusal::new(Code::Internal, "The hub failed.").into_error()
 }

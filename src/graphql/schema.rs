@@ -7,9 +7,11 @@ use async_graphql::dynamic::{
 
 use super::changes;
 use super::execution::Execution;
+use super::imports;
 use super::inputs;
 use super::load::LoadedRoot;
 use super::model::{self, Content, Form, Ids, MODEL, nodes, object_name};
+use super::mutation;
 use super::page;
 use super::resolve;
 use super::roots::ROOTS;
@@ -26,9 +28,17 @@ const SCALARS: [(&str, &str); 5] = [
     ("JSON", "Any JSON value."),
 ];
 
-/// The whole schema.
+/// The whole schema, without the data that resolvers need.
 pub fn build() -> Result<Schema, SchemaError> {
-    let mut schema = Schema::build("Query", None, Some("Subscription"));
+    builder(true).finish()
+}
+
+/// `shown`: whether errors may suggest names of it.
+pub fn builder(shown: bool) -> SchemaBuilder {
+    let mut schema = Schema::build("Query", Some("Mutation"), Some("Subscription")).limit_recursive_depth(super::bounds::LEVELS);
+    if !shown {
+        schema = schema.disable_suggestions();
+    }
     for (name, doc) in SCALARS {
         schema = schema.register(Scalar::new(name).description(doc));
     }
@@ -52,8 +62,9 @@ pub fn build() -> Result<Schema, SchemaError> {
     for kind in nodes() {
         schema = connection(schema, kind);
     }
-    let schema = subscription::register(changes::register(inputs::register(schema)));
-    schema.register(changes::fields(query())).finish()
+    schema = mutation::register(inputs::register(schema));
+    schema = subscription::register(changes::register(imports::register(schema)));
+    schema.register(changes::fields(imports::queries(query())))
 }
 
 fn vocabulary(name: &str, doc: &str, vocabulary: &Vocabulary) -> Enum {
@@ -66,6 +77,7 @@ fn field(field: &'static model::Field) -> Field {
         |of: TypeRef| Field::new(field.name, of, move |ctx| resolve::field(field, ctx)).description(field.doc.trim());
     match &field.content {
         Content::GlobalId => named(TypeRef::named_nn(TypeRef::ID)),
+        Content::Version => named(TypeRef::named_nn(TypeRef::STRING)),
         Content::Value { form, .. } => named(value_type(field.name, *form)),
         Content::Parts { object, .. } => named(TypeRef::named_nn_list_nn(*object)),
         Content::Extensions { object } => named(TypeRef::named_nn(*object)),
@@ -82,17 +94,10 @@ fn field(field: &'static model::Field) -> Field {
 fn value_type(name: &str, form: Form) -> TypeRef {
     // What every record has; the rest may be missing in what was written under older rules.
     let always = ["sourcedId", "status", "dateLastModified"].contains(&name);
-    let of = match form {
-        Form::Id => TypeRef::ID,
-        Form::Text => TypeRef::STRING,
-        Form::Flag => TypeRef::BOOLEAN,
-        Form::Integer => TypeRef::INT,
-        Form::Date => "Date",
-        Form::Time => "DateTime",
-        Form::Json => "JSON",
-        Form::Enum(name) => name,
-        Form::Texts => return TypeRef::named_nn_list(TypeRef::STRING),
-    };
+    let of = form.type_name();
+    if form == Form::Texts {
+        return TypeRef::named_nn_list(of);
+    }
     if always { TypeRef::named_nn(of) } else { TypeRef::named(of) }
 }
 
@@ -198,11 +203,14 @@ fn query() -> Object {
 fn root(ctx: ResolverContext<'_>, is_node: bool) -> FieldFuture<'_> {
     FieldFuture::new(async move {
         let execution = ctx.data::<std::sync::Arc<Execution>>()?;
-        let loaded = execution.root(resolve::key(&ctx)).await.map_err(|refusal| refusal.into_error())?;
-        Ok(match loaded {
-            LoadedRoot::One(Some(item)) if is_node => resolve::as_node(item),
-            LoadedRoot::One(item) => item.as_ref().map(|item| FieldValue::borrowed_any(item)),
-            LoadedRoot::Connection(connection) => Some(FieldValue::borrowed_any(connection)),
+        Ok(match execution.root(resolve::key(&ctx)).await {
+            Err(refusal) => {
+                refusal.report(ctx.ctx);
+                None
+            }
+            Ok(LoadedRoot::One(Some(item))) if is_node => resolve::as_node(item),
+            Ok(LoadedRoot::One(item)) => item.as_ref().map(|item| FieldValue::borrowed_any(item)),
+            Ok(LoadedRoot::Connection(connection)) => Some(FieldValue::borrowed_any(connection)),
         })
     })
 }

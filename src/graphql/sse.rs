@@ -5,24 +5,24 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use async_graphql::http::parse_query_string;
-use async_graphql::{Request as Operation, Response as Answer};
+use async_graphql::Response as Answer;
+use async_graphql::parser::types::OperationType;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use futures::{StreamExt, stream};
 
-use super::error::Refusal;
+use super::error::{Code, Refusal};
+use super::http::answer::Refused;
+use super::http::{request, sizes};
+use super::operation_type;
 use super::sessions::Session;
 use super::subscription::{Answers, Reached};
-use crate::auth::Client;
 use crate::rest::Hub;
 use crate::rest::address::ClientAddress;
-use crate::rest::admission::bearer;
-use crate::rest::error::HubError;
+use crate::rest::admission::{Refusal as _, admit_token, bearer};
 
 const EVENT_STREAM: &str = "text/event-stream";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -32,45 +32,35 @@ const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-bufferi
 /// An open connection says something at least so often.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Takes requests that accept events out of the requests to a path; all others go on. Below `admit`.
+/// Takes requests that accept events out of the requests to a path; all others go on.
 pub async fn divert(State(hub): State<Hub>, request: Request, next: Next) -> Response {
     let accepts = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     if !accepts.flat_map(|list| list.split(',')).any(|kind| kind.split(';').next().map(str::trim) == Some(EVENT_STREAM))
     {
         return next.run(request).await;
     }
-    match begin(&hub, request).await {
-        Ok(response) => response,
-        Err(refused) => refused,
-    }
+    begin(&hub, request).await.into_response()
 }
 
-async fn begin(hub: &Hub, request: Request) -> Result<Response, Response> {
+async fn begin(hub: &Hub, request: Request) -> Result<Response, Refused> {
     let (mut parts, body) = request.into_parts();
-    let client = Client::from_request_parts(&mut parts, hub).await.map_err(IntoResponse::into_response)?;
     let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(&mut parts, hub).await;
-    let token = bearer(&parts.headers).ok().flatten().map(str::to_owned);
-    let token = token.ok_or_else(|| HubError::internal().into_response())?; // `admit` has seen it
-    let resume = resume(&parts.headers).map_err(IntoResponse::into_response)?;
-    let is_get = parts.method == Method::GET;
-    let operation: Operation = if is_get {
-        let bad = |_| HubError::bad_request("The query string is no GraphQL request.").into_response();
-        parse_query_string(parts.uri.query().unwrap_or_default()).map_err(bad)?
-    } else {
-        let request = Request::from_parts(parts, body);
-        Json::from_request(request, hub).await.map_err(IntoResponse::into_response)?.0
+    let token = bearer(&parts.headers).map_err(|()| Refused::unauthorised(true))?;
+    let token = token.ok_or_else(|| Refused::unauthorised(false))?;
+    let (client, _) = admit_token(hub, token, address).await.map_err(|(denied, _)| denied.refusal::<Refused>())?;
+    let resume = resume(&parts.headers)?;
+    let asked = match parts.method {
+        Method::GET => request::got(&parts.uri, sizes(hub))?,
+        Method::POST => request::posted(&parts.headers, body, sizes(hub)).await?,
+        _ => return Err(Refused::from(Code::MethodNotAllowed)),
     };
-    let session = hub.sessions.enter(&token, &client, address);
-    let answers = match hub.graphql.answers(operation, &client, hub.running(), resume) {
-        // A link may not write.
-        Ok(answers) if is_get && !answers.is_subscription => {
-            drop(answers);
-            return Err(HubError::bad_request("GET with events takes subscriptions; send other operations by POST.")
-                .into_response());
-        }
-        Ok(answers) => answers,
-        Err(refusal) => refused(refusal),
-    };
+    let mut operation = hub.graphql.request(asked)?;
+    // By GET nothing changes (RFC 9110, 9.2.1).
+    if parts.method == Method::GET && operation_type(&mut operation) == Some(OperationType::Mutation) {
+        return Err(Refused::from(Code::MethodNotAllowed));
+    }
+    let session = hub.sessions.enter(token, &client, address);
+    let answers = hub.graphql.answers(operation, &client, resume).unwrap_or_else(refused);
     let headers = [(header::CONTENT_TYPE, EVENT_STREAM), (header::CACHE_CONTROL, "no-cache"), UNBUFFERED];
     Ok((StatusCode::OK, headers, events(session, answers)).into_response())
 }
@@ -78,17 +68,17 @@ async fn begin(hub: &Hub, request: Request) -> Result<Response, Response> {
 /// What is refused before it begins is told as the only event.
 fn refused(refusal: Refusal) -> Answers {
     let responses = stream::once(async move { refusal.into_response() }).boxed();
-    Answers { responses, reached: Reached::default(), is_subscription: false }
+    Answers { responses, reached: Reached::default() }
 }
 
 /// The position after which a client goes on that was cut off.
-fn resume(headers: &HeaderMap) -> Result<Option<i64>, HubError> {
+fn resume(headers: &HeaderMap) -> Result<Option<i64>, Refusal> {
     let Some(given) = headers.get(&LAST_EVENT_ID) else { return Ok(None) };
     let text = given.to_str().ok().map(str::trim);
     match text.map(|text| (text, text.parse::<i64>())) {
         Some(("", _)) => Ok(None),
         Some((_, Ok(position))) if position >= 0 => Ok(Some(position)),
-        _ => Err(HubError::bad_request("Last-Event-ID is a log position.")),
+        _ => Err(Refusal::new(Code::BadRequest, "Last-Event-ID is a log position.")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_graphql::dynamic::{
-    Enum, EnumItem, Field, FieldFuture, FieldValue, InputValue, Object, ResolverContext, SchemaBuilder, Subscription,
+    Field, FieldFuture, FieldValue, InputValue, Object, ResolverContext, SchemaBuilder, Subscription,
     SubscriptionField, SubscriptionFieldFuture, TypeRef,
 };
 use async_graphql::parser::types::OperationType;
@@ -15,17 +15,17 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::changes::{Asked, POSITION, filtered, shared};
+use super::changes::{Reader, POSITION, filtered, shared};
 use super::document::Operation;
 use super::error::{Code, Refusal};
 use super::plan::{position, text};
-use super::{Gateway, code_errors};
+use super::{Gateway, bounds, code_errors};
 use crate::auth::{Client, Scope};
 use crate::csv::import::Progress;
-use crate::csv::job::{self, Job, STATES};
+use crate::csv::intake::Intake;
+use crate::csv::job::{self, Job};
 use crate::feed::tail::{Tail, Told};
 use crate::log::{Log, Tenant};
-use crate::rest::imports::Running;
 
 /// How often the state of an import of another process is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -34,7 +34,6 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Answers {
     pub responses: BoxStream<'static, Response>,
     pub reached: Reached,
-    pub is_subscription: bool,
 }
 
 /// The position up to which a subscriber has been told everything; 0 while there is none.
@@ -56,17 +55,16 @@ impl Gateway {
         &self,
         mut request: Request,
         client: &Client,
-        running: &Arc<Running>,
         resume: Option<i64>,
     ) -> Result<Answers, Refusal> {
         let reached = Reached::default();
         if !self.is_subscription(&mut request)? {
             let (gateway, client) = (self.clone(), client.clone());
             let responses = stream::once(async move { gateway.answer(request, &client).await }).boxed();
-            return Ok(Answers { responses, reached, is_subscription: false });
+            return Ok(Answers { responses, reached });
         }
-        let request = request.data(client.clone()).data(self.feed.clone()).data(running.clone());
-        let request = request.data(Resume(resume)).data(reached.clone());
+        self.persisted.register(&request);
+        let request = request.data(client.clone()).data(Resume(resume)).data(reached.clone());
         let at = reached.clone();
         let responses = self.schema.execute_stream(request).map(move |mut response| {
             code_errors(&mut response);
@@ -75,13 +73,14 @@ impl Gateway {
             }
             response
         });
-        Ok(Answers { responses: responses.boxed(), reached, is_subscription: true })
+        Ok(Answers { responses: responses.boxed(), reached })
     }
 
     /// Whether the operation is one; if so, it has one field and is within the bounds.
     fn is_subscription(&self, request: &mut Request) -> Result<bool, Refusal> {
         let (name, variables) = (request.operation_name.clone(), request.variables.clone());
         let document = request.parsed_query().map_err(|error| Refusal::new(Code::ParseFailed, error.message))?;
+        bounds::check(document, self.settings.limits)?;
         let operation = Operation::find(document, name.as_deref(), &variables, self.settings.limits)?;
         if operation.definition.ty != OperationType::Subscription {
             return Ok(false);
@@ -95,7 +94,6 @@ impl Gateway {
 
 /// Adds `Subscription` and its types.
 pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
-    let states = Enum::new("ImportState").description("How far an import is.").items(STATES.map(EnumItem::new));
     let after = InputValue::new("after", TypeRef::named(POSITION))
         .description("Changes after this position, those that have happened first; without it, those to come.");
     let mut arguments = vec![after];
@@ -108,7 +106,6 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
     .argument(InputValue::new("id", TypeRef::named_nn(TypeRef::ID)).description("Of the import job."));
     let subscription = Subscription::new("Subscription").description("What is told as it happens.");
     schema
-        .register(states)
         .register(import_progress_object())
         .register(subscription.field(changes).field(progress))
 }
@@ -127,22 +124,22 @@ where
 async fn changes(
     ctx: &ResolverContext<'_>,
 ) -> Result<impl Stream<Item = async_graphql::Result<Told>> + use<>, Refusal> {
-    let asked = Asked::of(ctx)?;
+    let reader = Reader::of(ctx)?;
     let missing = |_| Refusal::new(Code::Internal, "The hub failed.");
-    let filter = asked.filter()?;
-    let (values, previous) = asked.wanted(&[&[]])?;
-    let head = asked.head().await?;
+    let filter = reader.filter()?;
+    let (values, previous) = reader.wanted(&[&[]])?;
+    let head = reader.head().await?;
     let after = match ctx.data::<Resume>().map_err(missing)?.0 {
         Some(position) => Some(position),
-        None => position(&asked.argument("after"))?,
+        None => position(&reader.argument("after"))?,
     };
     if let Some(after) = after.filter(|after| *after > head) {
         return Err(Refusal::input(format!("The log has not reached position {after}.")));
     }
     let reached = ctx.data::<Reached>().map_err(missing)?.0.clone();
     let after = after.unwrap_or(head);
-    let tail = Tail { tenant: asked.tenant().clone(), filter, values, previous, after, reached };
-    let told = asked.feed.tail(tail);
+    let tail = Tail { tenant: reader.tenant().clone(), filter, values, previous, after, reached };
+    let told = reader.feed.tail(tail);
     Ok(told.map_err(|error| shared(&error).into_error()))
 }
 
@@ -161,7 +158,7 @@ fn import_progress_object() -> Object {
             let state = if progress.state.is_empty() { job.state.as_str() } else { progress.state };
             FieldFuture::from_value(match name {
                 "id" => Some(Value::from(job.id.to_string())),
-                "state" => Some(Value::Enum(Name::new(state))),
+                "state" => Some(Value::Enum(Name::new(state.to_ascii_uppercase()))),
                 "done" => (!progress.state.is_empty()).then(|| progress.done.into()),
                 "total" => progress.total.map(Value::from),
                 "errors" => Some(job.errors.into()),
@@ -202,7 +199,7 @@ async fn import_progress(
         return Err(super::plan::forbidden(&[Scope::Import]));
     }
     let feed: &crate::feed::Feed = ctx.data().map_err(missing)?;
-    let running: &Arc<Running> = ctx.data().map_err(missing)?;
+    let intake: &Intake = ctx.data().map_err(missing)?;
     let given = ctx.args.get("id").and_then(|id| text(id.as_value())).and_then(|id| Uuid::try_parse(&id).ok());
     let (log, tenant) = (feed.log().clone(), client.tenant.clone());
     let job = match given {
@@ -210,7 +207,7 @@ async fn import_progress(
         None => None,
     };
     let job = job.ok_or_else(|| Refusal::input("There is no such import."))?;
-    let progress = running.get(job.id);
+    let progress = intake.progress(job.id);
     let watched = Watched { log, tenant, id: job.id, progress, told: None, job: None, ended: false };
     Ok(stream::try_unfold(watched, |mut watched| async move {
         let standing = watched.next().await.map_err(|error| Refusal::from(error).into_error())?;

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use async_graphql::{Request as Operation, Response as Answer, Value};
+use async_graphql::{Response as Answer, Value};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header;
@@ -15,15 +15,17 @@ use axum::response::{IntoResponse, Response};
 use futures::stream::{AbortHandle, BoxStream, SelectAll, abortable};
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use super::error::{Code, Refusal};
+use super::http::answer::Refused;
+use super::http::{request, sizes};
 use super::sessions::{Over, Session};
 use crate::auth::Client;
 use crate::rest::Hub;
 use crate::rest::address::ClientAddress;
 use crate::rest::admission::{Denied, Refusal as _, admit_token, bearer};
-use crate::rest::error::HubError;
 
 const PROTOCOL: &str = "graphql-transport-ws";
 
@@ -35,30 +37,25 @@ const PING: Duration = Duration::from_secs(25);
 const SEND: Duration = Duration::from_secs(30);
 /// Operations at a time on one connection.
 const OPERATIONS: usize = 100;
-/// Bytes of a message from a client.
-const MESSAGE: usize = 1 << 20;
 /// Bytes of each connection's buffers. The library's own default is 128 KiB.
 const BUFFER: usize = 4 << 10;
 
 /// What a client sends.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Said {
-    ConnectionInit {
-        #[serde(default)]
-        payload: Json,
-    },
-    Subscribe {
-        id: String,
-        payload: Box<Operation>,
-    },
-    Complete {
-        id: String,
-    },
-    Ping {
-        #[serde(default)]
-        payload: Option<Json>,
-    },
+struct Said {
+    #[serde(rename = "type")]
+    kind: Kind,
+    id: Option<String>,
+    payload: Option<Box<RawValue>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    ConnectionInit,
+    Subscribe,
+    Complete,
+    Ping,
     Pong,
 }
 
@@ -78,6 +75,7 @@ const UNAUTHORIZED: Close = (4401, "Unauthorized");
 const FORBIDDEN: Close = (4403, "Forbidden");
 const RATE_LIMITED: Close = (4429, "Too many requests");
 const UNAVAILABLE: Close = (1013, "The database is away");
+const INVALID: Close = (4400, "Invalid message");
 const SILENT: Close = (4408, "No answer to pings");
 const SLOW: Close = (1013, "Messages are not read");
 
@@ -101,23 +99,24 @@ pub async fn divert(State(hub): State<Hub>, request: Request, next: Next) -> Res
     let (mut parts, _) = request.into_parts();
     let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(&mut parts, &hub).await;
     let session = match bearer(&parts.headers) {
-        Err(()) => return HubError::unauthorised(true).into_response(),
+        Err(()) => return Refused::unauthorised(true).into_response(),
         Ok(None) => None,
         Ok(Some(token)) => match admit_token(&hub, token, address).await {
             Ok((client, _)) => Some(hub.sessions.enter(token, &client, address)),
-            Err((denied, _)) => return denied.refusal::<HubError>().into_response(),
+            Err((denied, _)) => return denied.refusal::<Refused>().into_response(),
         },
     };
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &hub).await {
         Ok(upgrade) => upgrade,
         Err(refused) => return refused.into_response(),
     };
+    let largest = sizes(&hub).request();
     upgrade
         .protocols([PROTOCOL])
         .read_buffer_size(BUFFER)
         .write_buffer_size(0)
-        .max_message_size(MESSAGE)
-        .max_frame_size(MESSAGE)
+        .max_message_size(largest)
+        .max_frame_size(largest)
         .on_upgrade(move |socket| async move {
             let mut socket = socket;
             let served = async {
@@ -147,15 +146,22 @@ async fn begin(
             _ = stopping.wait_for(|stopping| *stopping) => return Err(Over::Stopping.close()),
         };
         match message.map_err(|_| (4408, "Connection initialisation timeout"))? {
-            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => match said(&message)? {
-                Said::ConnectionInit { payload } => break payload,
-                Said::Ping { payload } => send(socket, pong(payload)).await?,
-                Said::Pong => {}
-                Said::Subscribe { .. } | Said::Complete { .. } => return Err(UNAUTHORIZED),
-            },
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                let said = said(&message)?;
+                match said.kind {
+                    Kind::ConnectionInit => break said.payload,
+                    Kind::Ping => send(socket, pong(said.payload)).await?,
+                    Kind::Pong => {}
+                    Kind::Subscribe | Kind::Complete => return Err(UNAUTHORIZED),
+                }
+            }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             _ => return Err((1000, "")),
         }
+    };
+    let payload: Json = match payload.map(|payload| serde_json::from_str(payload.get())) {
+        Some(Ok(payload)) => payload,
+        _ => Json::Null,
     };
     let given = ["Authorization", "authorization"].iter().find_map(|name| payload.get(name)?.as_str());
     let session = match (given.and_then(|text| text.split_once(' ')), session) {
@@ -230,21 +236,18 @@ impl Connection {
     }
 
     async fn hear(&mut self, socket: &mut WebSocket, said: Said) -> Result<(), Close> {
-        match said {
-            Said::ConnectionInit { .. } => Err((4429, "Too many initialisation requests")),
-            Said::Ping { payload } => send(socket, pong(payload)).await,
-            Said::Pong => Ok(()),
-            Said::Complete { id } => {
-                if let Some(handle) = self.running.remove(&id) {
-                    handle.abort();
-                }
+        match (said.kind, said.id, said.payload) {
+            (Kind::ConnectionInit, ..) => Err((4429, "Too many initialisation requests")),
+            (Kind::Ping, _, payload) => send(socket, pong(payload)).await,
+            (Kind::Pong, ..) => Ok(()),
+            (Kind::Complete, Some(id), _) => {
+                self.end(&id);
                 Ok(())
             }
-            Said::Subscribe { id, .. } if self.running.contains_key(&id) => {
-                tracing::debug!(operations = self.running.len(), "an operation's id is used twice");
+            (Kind::Subscribe, Some(id), Some(_)) if self.running.contains_key(&id) => {
                 Err((4409, "Subscriber already exists"))
             }
-            Said::Subscribe { id, payload } => match self.begin(*payload) {
+            (Kind::Subscribe, Some(id), Some(payload)) => match self.begin(&payload) {
                 Ok(answers) => {
                     let (tag, end) = (id.clone(), id.clone());
                     let events = answers.map(move |answer| (tag.clone(), Some(answer)));
@@ -258,26 +261,33 @@ impl Connection {
                     send(socket, text(&Say::Error { id: &id, payload: &errors })).await
                 }
             },
+            (Kind::Complete | Kind::Subscribe, ..) => Err(INVALID),
         }
     }
 
-    fn begin(&self, operation: Operation) -> Result<BoxStream<'static, Answer>, Refusal> {
+    fn end(&mut self, id: &str) {
+        if let Some(handle) = self.running.remove(id) {
+            handle.abort();
+        }
+    }
+
+    fn begin(&self, payload: &RawValue) -> Result<BoxStream<'static, Answer>, Refusal> {
         if self.running.len() >= OPERATIONS {
             return Err(Refusal::limit(format!("A connection has at most {OPERATIONS} operations at a time.")));
         }
         if let Some(wait) = self.hub.auth.limit(&self.client).and_then(|standing| standing.wait) {
             return Err(Refusal::new(Code::RateLimited, format!("Ask again after {wait} seconds.")));
         }
-        Ok(self.hub.graphql.answers(operation, &self.client, self.hub.running(), None)?.responses)
+        let asked = request::read(payload.get().as_bytes(), sizes(&self.hub))?;
+        let operation = self.hub.graphql.request(asked)?;
+        Ok(self.hub.graphql.answers(operation, &self.client, None)?.responses)
     }
 
     async fn tell(&mut self, socket: &mut WebSocket, id: String, answer: Option<Answer>) -> Result<(), Close> {
         match answer {
             // Not begun, or broken off: by the protocol an `error`, after which nothing follows.
             Some(answer) if answer.data == Value::Null && !answer.errors.is_empty() => {
-                if let Some(handle) = self.running.remove(&id) {
-                    handle.abort();
-                }
+                self.end(&id);
                 send(socket, text(&Say::Error { id: &id, payload: &answer.errors })).await
             }
             Some(answer) => send(socket, text(&Say::Next { id: &id, payload: &answer })).await,
@@ -295,14 +305,14 @@ fn said(message: &Message) -> Result<Said, Close> {
         Message::Binary(bytes) => bytes,
         _ => &[],
     };
-    serde_json::from_slice(bytes).map_err(|_| (4400, "Invalid message"))
+    serde_json::from_slice(bytes).map_err(|_| INVALID)
 }
 
 fn text(say: &Say) -> String {
     serde_json::to_string(say).unwrap_or_default()
 }
 
-fn pong(payload: Option<Json>) -> String {
+fn pong(payload: Option<Box<RawValue>>) -> String {
     match payload {
         Some(payload) => json!({ "type": "pong", "payload": payload }).to_string(),
         None => json!({ "type": "pong" }).to_string(),

@@ -36,7 +36,8 @@ const IS_GRADING_PERIOD: &str = "r.type = 'gradingPeriod'";
 const IS_SCHOOL: &str = "r.type = 'school'";
 const IS_STUDENT: &str = "r.roles @> '{student}'";
 const IS_TEACHER: &str = "r.roles @> '{teacher}'";
-const ALL: &str = "true";
+/// All of the read model.
+pub(super) const ALL: &str = "true";
 
 const SCHOOL: Parent = Parent { collection: "schools", condition: ALL };
 const CLASS: Parent = Parent { collection: "classes", condition: ALL };

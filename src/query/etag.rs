@@ -2,13 +2,20 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::log::Tenant;
 use crate::roster::EntityType;
 
 /// The strong tag of a record's document, in quotes. `since`: position of the unit of work that made this version;
-/// `fingerprint`: of the projections, which give the document its form.
-pub fn record_etag(fingerprint: &str, kind: EntityType, sourced_id: &str, since: i64) -> String {
-    let hash = Sha256::digest(format!("{fingerprint}/{}/{since}/{sourced_id}", kind.name()));
-    format!("\"{}\"", hash[..10].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+/// `fingerprint`: of the projections, which give the document its form. With the tenant: a client of two boards has
+/// the same address for both, and must not take the one's record for the other's.
+pub fn record_etag(fingerprint: &str, tenant: &Tenant, kind: EntityType, sourced_id: &str, since: i64) -> String {
+    format!("\"{}\"", record_version(fingerprint, tenant, kind, sourced_id, since))
+}
+
+/// The same without the quotes.
+pub fn record_version(fingerprint: &str, tenant: &Tenant, kind: EntityType, sourced_id: &str, since: i64) -> String {
+    let hash = Sha256::digest(format!("{fingerprint}/{tenant}/{}/{since}/{sourced_id}", kind.name()));
+    hash[..10].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The value of `If-Match` or `If-None-Match`.
@@ -84,6 +91,12 @@ pub struct Conditions {
 }
 
 impl Conditions {
+    /// Only on this version of the record: a tag, with or without its quotes.
+    pub fn version(tag: &str) -> Self {
+        let opaque = format!("\"{}\"", tag.trim_matches('"'));
+        Self { if_match: Some(Tags::These(vec![Tag { weak: false, opaque }])), if_none_match: None }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
@@ -101,11 +114,13 @@ mod tests {
 
     #[test]
     fn tags_tell_versions_apart() {
-        let tag = |since| record_etag("f", EntityType::Org, "o", since);
+        let (t, u): (Tenant, Tenant) = ("t".parse().unwrap(), "u".parse().unwrap());
+        let tag = |since| record_etag("f", &t, EntityType::Org, "o", since);
         assert_eq!(tag(1), tag(1));
         assert_ne!(tag(1), tag(2));
-        assert_ne!(tag(1), record_etag("f", EntityType::Class, "o", 1));
-        assert_ne!(tag(1), record_etag("g", EntityType::Org, "o", 1));
+        assert_ne!(tag(1), record_etag("f", &u, EntityType::Org, "o", 1));
+        assert_ne!(tag(1), record_etag("f", &t, EntityType::Class, "o", 1));
+        assert_ne!(tag(1), record_etag("g", &t, EntityType::Org, "o", 1));
         assert!(tag(1).len() == 22 && tag(1).starts_with('"') && tag(1).ends_with('"'));
     }
 
@@ -135,6 +150,8 @@ mod tests {
         assert!(hold(tags("*"), None, a) && !hold(tags("*"), None, None));
         assert!(!hold(None, tags(r#"W/"a""#), a), "weak");
         assert!(hold(None, tags(r#""b""#), a) && hold(None, tags(r#""b""#), None));
+        let version = |tag| Conditions::version(tag);
+        assert!(version("a").hold(a) && version(r#""a""#).hold(a) && !version("b").hold(a) && !version("a").hold(None));
         assert!(!hold(None, tags("*"), a) && hold(None, tags("*"), None));
     }
 }

@@ -185,14 +185,26 @@ impl Parser<'_> {
 }
 
 impl fmt::Display for Filter {
-    /// Text that reads back as the same tree.
+    /// Text that reads back as the same tree. No more parentheses than are needed: they may be nested only so deep.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operand = |filter: &Self, within: bool, f: &mut fmt::Formatter<'_>| match within {
+            true => write!(f, "({filter})"),
+            false => write!(f, "{filter}"),
+        };
         match self {
             Self::Clause(Clause { field, operator, value }) => {
                 write!(f, "{field}{}'{}'", operator.as_str(), value.replace('\'', "''"))
             }
-            Self::And(left, right) => write!(f, "({left} AND {right})"),
-            Self::Or(left, right) => write!(f, "({left} OR {right})"),
+            Self::And(left, right) => {
+                operand(left, matches!(**left, Self::Or(..)), f)?;
+                f.write_str(" AND ")?;
+                operand(right, !matches!(**right, Self::Clause(_)), f)
+            }
+            Self::Or(left, right) => {
+                operand(left, false, f)?;
+                f.write_str(" OR ")?;
+                operand(right, matches!(**right, Self::Or(..)), f)
+            }
         }
     }
 }
@@ -266,6 +278,20 @@ mod tests {
         }
         assert!(("(".repeat(10_000) + "a='x'").parse::<Filter>().is_err());
         assert!(vec!["a='x'"; 1_000].join(" AND ").parse::<Filter>().is_err());
+    }
+
+    #[test]
+    fn printed_filters_are_nested_no_deeper_than_they_came() {
+        let deepest = "(a='1' OR ".repeat(DEEPEST) + "a='1' AND b='2'" + &")".repeat(DEEPEST);
+        for text in [
+            vec!["a='1'"; MOST_CLAUSES].join(" AND "),
+            vec!["a='1'"; MOST_CLAUSES].join(" OR "),
+            vec!["a='1' AND b='2'"; MOST_CLAUSES / 2].join(" OR "),
+            deepest[1..deepest.len() - 1].to_owned(),
+            "(a='1' OR b='2') AND (c='3' AND d='4')".to_owned(),
+        ] {
+            assert_eq!(text.parse::<Filter>().unwrap().to_string(), text);
+        }
     }
 
     fn filters() -> impl Strategy<Value = Filter> {

@@ -1,7 +1,7 @@
 //! Addresses are put into references as a document is sent: it is copied, not parsed.
 
 use memchr::memmem;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 
 use crate::roster::EntityType;
 
@@ -31,31 +31,30 @@ impl<'a> Splicer<'a> {
     }
 
     /// Appends the document to `out`.
-    pub fn splice(&self, doc: &str, out: &mut Vec<u8>) {
-        let bytes = doc.as_bytes();
+    pub fn splice(&self, doc: &[u8], out: &mut Vec<u8>) {
         let mut copied = 0;
         let mut at = 1; // the record's own sourcedId
-        while let Some(found) = self.start.find(&bytes[at..]) {
+        while let Some(found) = self.start.find(&doc[at..]) {
             let begin = at + found;
             let id_from = begin + START.len();
             at = id_from;
-            let Some(id_len) = memchr::memchr(b'"', &bytes[id_from..]) else { break };
+            let Some(id_len) = memchr::memchr(b'"', &doc[id_from..]) else { break };
             let id_to = id_from + id_len;
-            let Some(kind) = bytes[id_to..].strip_prefix(TYPE).and_then(kind_of) else { continue };
-            out.extend_from_slice(&bytes[copied..begin]);
+            let Some(kind) = doc[id_to..].strip_prefix(TYPE).and_then(kind_of) else { continue };
+            out.extend_from_slice(&doc[copied..begin]);
             out.extend_from_slice(b"{\"href\":\"");
             out.extend_from_slice(self.base.as_bytes());
             out.push(b'/');
             out.extend_from_slice(kind.entity().collection.as_bytes());
             out.push(b'/');
-            for part in utf8_percent_encode(&doc[id_from..id_to], SEGMENT) {
+            for part in percent_encode(&doc[id_from..id_to], SEGMENT) {
                 out.extend_from_slice(part.as_bytes());
             }
             out.extend_from_slice(b"\",");
             copied = begin + 1;
             at = id_to;
         }
-        out.extend_from_slice(&bytes[copied..]);
+        out.extend_from_slice(&doc[copied..]);
     }
 }
 
@@ -73,7 +72,7 @@ mod tests {
 
     fn splice(doc: &str) -> String {
         let mut out = Vec::new();
-        Splicer::new("http://h/v1p2").splice(doc, &mut out);
+        Splicer::new("http://h/v1p2").splice(doc.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
     }
 

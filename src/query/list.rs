@@ -1,9 +1,10 @@
 //! One request for a collection, at the head of the log or at a past position: parse → plan → one statement.
 
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
 
 use super::cursor::{Key, Start};
-use super::endpoint::{Endpoint, Parent};
+use super::endpoint::{ALL, Endpoint, Parent};
 use super::filter::{BadFilter, Filter};
 use super::path::Operand;
 use super::sql::{Parameters, Value, condition, sort_key};
@@ -27,31 +28,65 @@ pub struct Sort {
     pub descending: bool,
 }
 
-/// A row of a page.
-#[derive(Debug)]
-pub struct Row {
-    pub sourced_id: String,
-    pub since: i64,
-    pub key: Option<String>,
-    /// As the read model holds it, without addresses; empty where only keys were asked for.
-    pub doc: String,
+/// A row of a page, as Postgres sent it; what of it is not used is not copied.
+pub struct Line(PgRow);
+
+/// The columns of a statement: head of the log, whether the parents are there, and the row, if there is one.
+const HEAD: usize = 0;
+const FOUND: usize = 1;
+const SOURCED_ID: usize = 2;
+const SINCE: usize = 3;
+const KEY: usize = 4;
+const DOC: usize = 5;
+
+impl Line {
+    /// None: there is no row, and so no other line.
+    pub fn read(row: PgRow) -> Result<Option<Self>, sqlx::Error> {
+        Ok(row.try_get::<Option<i64>, _>(SINCE)?.is_some().then_some(Self(row)))
+    }
+
+    pub fn sourced_id(&self) -> &str {
+        self.0.try_get(SOURCED_ID).unwrap_or_default()
+    }
+
+    pub fn since(&self) -> i64 {
+        self.0.try_get(SINCE).unwrap_or_default()
+    }
+
+    /// What the list is sorted by.
+    pub fn key(&self) -> Option<&str> {
+        self.0.try_get(KEY).unwrap_or_default()
+    }
+
+    /// The document as the read model holds it, without addresses; empty where only keys were asked for. Bytes: that
+    /// they are UTF-8, Postgres has seen to.
+    pub fn doc(&self) -> &[u8] {
+        self.0.try_get_unchecked::<Option<&[u8]>, _>(DOC).ok().flatten().unwrap_or_default()
+    }
 }
 
 /// Rows and the position they stand at.
-#[derive(Debug)]
 pub struct Page {
     pub position: i64,
     /// False: a record that the path names is not there.
     pub found: bool,
-    pub rows: Vec<Row>,
+    pub rows: Vec<Line>,
 }
-
-/// Head of the log, whether the parents are there, and a row if there is one: sourcedId, since, key, document.
-pub type Line = (i64, bool, Option<String>, Option<i64>, Option<String>, Option<String>);
 
 impl Query {
     pub fn kind(&self) -> EntityType {
         self.endpoint.kind
+    }
+
+    /// Whether it is the whole of a read model.
+    pub fn is_whole(&self) -> bool {
+        self.endpoint.condition == ALL && self.filter.is_none()
+    }
+
+    /// Whether an index serves it, however much there is: neither filtered nor sorted by anything, and with no list
+    /// to search, of whose contents a plan that is made once knows nothing.
+    pub fn is_short(&self) -> bool {
+        self.filter.is_none() && self.sort.is_none() && !self.endpoint.condition.contains("array[")
     }
 
     /// Whether the filter fits the entity.
@@ -71,15 +106,13 @@ impl Query {
         docs: bool,
     ) -> Result<Page, sqlx::Error> {
         let (sql, parameters) = self.statement(tenant, as_of, start, limit, docs);
-        let lines: Vec<Line> =
-            parameters.bind(sqlx::query_as(&sql)).persistent(self.filter.is_none()).fetch_all(conn).await?;
-        let (head, found) = lines.first().map_or((0, false), |line| (line.0, line.1));
-        let mut rows: Vec<Row> = lines
-            .into_iter()
-            .filter_map(|(_, _, id, since, key, doc)| {
-                Some(Row { sourced_id: id?, since: since?, key, doc: doc.unwrap_or_default() })
-            })
-            .collect();
+        let lines = parameters.query(&sql).persistent(self.filter.is_none()).fetch_all(conn).await?;
+        let (head, found) = match lines.first() {
+            Some(line) => (line.try_get(HEAD)?, line.try_get(FOUND)?),
+            None => (0, false),
+        };
+        let rows: Result<Vec<Line>, _> = lines.into_iter().filter_map(|row| Line::read(row).transpose()).collect();
+        let mut rows = rows?;
         if is_backward(start) {
             rows.reverse();
         }
@@ -156,21 +189,41 @@ impl Query {
                 }
             }
         };
-        let limit = parameters.add(Value::Number(if let Start::Last(n) = start { *n } else { limit }));
-        let offset = match start {
-            Start::Offset(n) if *n > 0 => format!(" offset {}", parameters.add(Value::Number(*n))),
-            _ => String::new(),
-        };
+        // The number itself, not a parameter: a plan made for any limit is taken to read a tenth of the rows, so that
+        // Postgres would rather plan anew each time, which costs more than reading the page.
+        let limit = if let Start::Last(n) = start { *n } else { limit };
         let key = key.map_or("null".to_owned(), |(key, _)| format!("({key})::text"));
         let doc = if docs { "r.doc" } else { "null" };
+        let page = match start {
+            // The rows before the page are passed over in the index; only those of the page are fetched.
+            Start::Offset(offset) if *offset > 0 && at.is_none() => {
+                let offset = parameters.add(Value::Number(*offset));
+                format!(
+                    "select r.sourced_id, r.since, {key} as key, {doc} as doc
+                       from (select r.sourced_id from {rows} order by {order} limit {limit} offset {offset}) keys
+                            join {} r on r.tenant = $1 and r.sourced_id = keys.sourced_id
+                      order by {order}",
+                    self.kind().entity().table
+                )
+            }
+            _ => {
+                let offset = match start {
+                    Start::Offset(offset) if *offset > 0 => {
+                        format!(" offset {}", parameters.add(Value::Number(*offset)))
+                    }
+                    _ => String::new(),
+                };
+                format!(
+                    "select r.sourced_id, r.since, {key} as key, {doc} as doc
+                       from {rows}{beyond} order by {order} limit {limit}{offset}"
+                )
+            }
+        };
         // A join with the one row of the tenant keeps the order of the rows.
         let sql = format!(
             "select t.head, known.found, page.*
                from tenants t, lateral (select {found} as found) known
-                    left join lateral (
-                      select r.sourced_id, r.since, {key} as key, {doc} as doc
-                        from {rows}{beyond}
-                       order by {order} limit {limit}{offset}) page on known.found
+                    left join lateral ({page}) page on known.found
               where t.tenant = $1"
         );
         (sql, parameters)
@@ -184,8 +237,10 @@ impl Query {
             Some(filter) => condition(filter, self.kind(), parameters).unwrap_or_else(|_| "false".into()),
             None => "true".into(),
         };
+        // What is not narrowed is read in the order of the primary key, which holds no more than the two columns.
+        let listed = if self.is_whole() && self.sort.is_none() { "" } else { "r.listed and " };
         format!(
-            "{} r where r.listed and r.tenant = $1{} and {} and {filter}",
+            "{} r where {listed}r.tenant = $1{} and {} and {filter}",
             source(self.kind().entity().table, at),
             stood("r", at),
             fill(self.endpoint.condition, &values, at)

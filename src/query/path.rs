@@ -1,5 +1,7 @@
 //! What a dotted path of JSON names means: a typed column of the read model, or a place in the document.
 
+use serde_json::Value;
+
 use crate::roster::shape::{Content, Member, document, member};
 use crate::roster::{EntityType, Field, Kind, japan};
 
@@ -57,6 +59,9 @@ impl Operand {
             let folded = known.is_none_or(|extension| !extension.field.exact);
             return Some(Self::document(&["metadata", key], folded));
         }
+        if path.ends_with('.') {
+            return None;
+        }
         let (name, rest) = path.split_once('.').unwrap_or((path, ""));
         let found = member(kind, name)?;
         match (&found.content, rest) {
@@ -75,7 +80,8 @@ impl Operand {
     }
 
     fn document(path: &[&str], folded: bool) -> Self {
-        let steps: String = path.iter().map(|step| format!(".\"{step}\"")).collect();
+        // A key of metadata is any text. It is quoted as JSON quotes, which SQL/JSON paths read alike.
+        let steps: String = path.iter().map(|step| format!(".{}", Value::from(*step))).collect();
         Self { source: Source::Document(format!("lax ${steps}")), form: Form::List { folded }, required: false }
     }
 }
@@ -177,6 +183,10 @@ mod tests {
             user("metadata.jp.kanaFamilyName").unwrap().source,
             Source::Document(r#"lax $."metadata"."jp.kanaFamilyName""#.into())
         );
+        assert_eq!(
+            user(r#"metadata.a" ? (@ == "\"#).unwrap().source,
+            Source::Document(r#"lax $."metadata"."a\" ? (@ == \"\\""#.into())
+        );
         assert_eq!(user("agents.sourcedId").unwrap().source, column("agent_sourced_ids"));
         assert_eq!(Operand::resolve(EntityType::Class, "terms.sourcedId").unwrap().source, column("term_sourced_ids"));
         assert_eq!(Operand::resolve(EntityType::Org, "children.sourcedId").unwrap().source, column("children"));
@@ -193,7 +203,10 @@ mod tests {
             "title",
             "password",
             "familyName.x",
+            "familyName.",
             "roles.role.x",
+            "roles.role.",
+            "roles..role",
         ] {
             assert_eq!(user(bad), None, "{bad}");
         }

@@ -6,11 +6,23 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 
 use super::cursor::{Key, Start};
-use super::list::{Row, Sort, fill, is_backward, source, stood};
+use super::list::{Sort, fill, is_backward, source, stood};
 use super::predicate::Predicate;
 use super::sql::{Parameters, Value, sort_key};
 use crate::log::Tenant;
 use crate::roster::EntityType;
+
+/// A record as it is read.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub sourced_id: String,
+    /// Position of the unit of work that made this version.
+    pub since: i64,
+    /// What the list is sorted by, as text; none when it is by sourcedId alone.
+    pub key: Option<String>,
+    /// As the read model holds it, without addresses.
+    pub doc: String,
+}
 
 /// Which rows belong to each of some records, in which order.
 #[derive(Clone, Debug)]

@@ -78,7 +78,13 @@ pub static RELATIONS: [Relation; 21] = [
         attended!(" and x.role = 'teacher'"),
         "Classes in which the user is enrolled as teacher.",
     ),
-    relation(User, "agentOf", User, "r.agent_sourced_ids @> array[{1}]", "Users who name this one among their agents."),
+    relation(
+        User,
+        "agentOf",
+        User,
+        "r.agent_sourced_ids <> '{}' and r.agent_sourced_ids @> array[{1}]",
+        "Users who name this one among their agents.",
+    ),
 ];
 
 #[cfg(test)]

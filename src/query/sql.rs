@@ -1,8 +1,11 @@
 //! SQL with its parameters. Text from outside becomes a parameter, never SQL.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
-use sqlx::postgres::PgArguments;
-use sqlx::{Postgres, query::QueryAs};
+use sqlx::encode::{Encode, IsNull};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo};
+use sqlx::query::{Query, QueryAs};
+use sqlx::{Postgres, Type};
 
 use super::filter::{BadFilter, Clause, Filter, Operator};
 use super::path::{Form, Operand, Source};
@@ -36,20 +39,46 @@ impl Parameters {
         self.add(Value::Text(text.to_owned()))
     }
 
-    pub fn bind<'q, O>(
-        self,
-        mut query: QueryAs<'q, Postgres, O, PgArguments>,
-    ) -> QueryAs<'q, Postgres, O, PgArguments> {
-        for value in self.0 {
-            query = match value {
-                Value::Text(text) => query.bind(text),
-                Value::Texts(texts) => query.bind(texts),
-                Value::Number(number) => query.bind(number),
-                Value::Date(date) => query.bind(date),
-                Value::Time(time) => query.bind(time),
-            };
+    /// `$1`, `$2`, …
+    pub fn values(&self) -> &[Value] {
+        &self.0
+    }
+
+    pub fn bind<'q, O>(self, query: QueryAs<'q, Postgres, O, PgArguments>) -> QueryAs<'q, Postgres, O, PgArguments> {
+        self.0.into_iter().fold(query, QueryAs::bind)
+    }
+
+    /// The statement, for those that read its rows as they are.
+    pub fn query(self, sql: &str) -> Query<'_, Postgres, PgArguments> {
+        self.0.into_iter().fold(sqlx::query(sql), Query::bind)
+    }
+}
+
+impl Type<Postgres> for Value {
+    fn type_info() -> PgTypeInfo {
+        <str as Type<Postgres>>::type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for Value {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        match self {
+            Self::Text(text) => text.encode_by_ref(buffer),
+            Self::Texts(texts) => texts.encode_by_ref(buffer),
+            Self::Number(number) => number.encode_by_ref(buffer),
+            Self::Date(date) => date.encode_by_ref(buffer),
+            Self::Time(time) => time.encode_by_ref(buffer),
         }
-        query
+    }
+
+    fn produces(&self) -> Option<PgTypeInfo> {
+        Some(match self {
+            Self::Text(_) => <String as Type<Postgres>>::type_info(),
+            Self::Texts(_) => <Vec<String> as Type<Postgres>>::type_info(),
+            Self::Number(_) => <i64 as Type<Postgres>>::type_info(),
+            Self::Date(_) => <NaiveDate as Type<Postgres>>::type_info(),
+            Self::Time(_) => <DateTime<Utc> as Type<Postgres>>::type_info(),
+        })
     }
 }
 

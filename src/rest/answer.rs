@@ -1,5 +1,7 @@
 //! Answers of the Rostering service: an envelope with documents, their addresses put in as they are copied.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -62,10 +64,21 @@ impl Answer {
     }
 }
 
-/// The database failed in the middle of an answer: the connection breaks off, so that no client takes it for whole.
+/// An answer ended in its middle: the connection breaks off, so that no client takes it for whole.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer could not be read to its end")]
 pub struct Broken;
+
+/// Why an answer ended in its middle.
+#[derive(Debug, thiserror::Error)]
+enum Halt {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("the client took nothing of it for too long")]
+    Stalled,
+    #[error("the client is gone")]
+    Gone,
+}
 
 /// The object around the documents: `{"orgs":[…]}` or `{"org":…}`.
 #[derive(Clone)]
@@ -86,51 +99,58 @@ impl Envelope {
         body.extend_from_slice(if self.is_list { b"]}" } else { b"}" });
     }
 
-    pub fn record(&self, doc: &str, body: &mut Vec<u8>) {
+    pub fn record(&self, doc: &[u8], body: &mut Vec<u8>) {
         self.records(std::iter::once(doc), body);
     }
 
-    pub fn records<'a>(&self, docs: impl Iterator<Item = &'a str>, body: &mut Vec<u8>) {
+    pub fn records<'a>(&self, docs: impl Iterator<Item = &'a [u8]>, body: &mut Vec<u8>) {
         let splicer = Splicer::new(&self.base);
         for (n, doc) in docs.enumerate() {
             if n > 0 {
                 body.push(b',');
             }
             match &self.fields {
-                Some(fields) => splicer.splice(&fields.cut(doc), body),
+                Some(fields) => splicer.splice(fields.cut(&String::from_utf8_lossy(doc)).as_bytes(), body),
                 None => splicer.splice(doc, body),
             }
         }
     }
 
-    /// The rows of a list's statement as they come from the database: memory does not grow with the page.
+    /// The rows of a list's statement as they come from the database: memory does not grow with the page. A client that
+    /// takes nothing of it for the time of `patience` is left, since it keeps a connection to the database.
     pub fn stream(
         self,
         mut tx: Transaction<'static, Postgres>,
         sql: String,
         parameters: Parameters,
+        patience: Duration,
     ) -> impl Stream<Item = Result<Bytes, Broken>> + Send + 'static {
         let (sender, mut receiver) = mpsc::channel(2);
         tokio::spawn(async move {
             let mut body = self.begin();
             let mut first = true;
             let read = async {
-                let mut rows = parameters.bind(sqlx::query_as::<_, Line>(&sql)).fetch(&mut *tx);
-                while let Some((.., doc)) = rows.try_next().await? {
-                    let Some(doc) = doc else { continue };
+                let mut rows = parameters.query(&sql).fetch(&mut *tx);
+                while let Some(row) = rows.try_next().await? {
+                    let Some(line) = Line::read(row)? else { continue };
                     if !std::mem::take(&mut first) {
                         body.push(b',');
                     }
-                    self.record(&doc, &mut body);
-                    if body.len() >= CHUNK && sender.send(Ok(std::mem::take(&mut body).into())).await.is_err() {
-                        return Ok(()); // the client is gone
+                    self.record(line.doc(), &mut body);
+                    if body.len() >= CHUNK {
+                        let sent = sender.send(Ok(std::mem::take(&mut body).into()));
+                        let sent = tokio::time::timeout(patience, sent).await.map_err(|_| Halt::Stalled)?;
+                        sent.map_err(|_| Halt::Gone)?;
                     }
                 }
                 self.end(&mut body);
-                Ok::<(), sqlx::Error>(())
+                Ok::<(), Halt>(())
             };
-            let last = match read.await {
+            let outcome = read.await;
+            drop(tx);
+            let last = match outcome {
                 Ok(()) => Ok(body.into()),
+                Err(Halt::Gone) => return,
                 Err(error) => {
                     tracing::warn!(%error, "a list broke off");
                     Err(Broken)

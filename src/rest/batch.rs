@@ -12,11 +12,9 @@ use crate::auth::Client;
 use crate::command::Commands;
 use crate::command::document::DocumentFault;
 use crate::command::json::{Json, shown};
-use crate::command::write::{Action, Operation, WriteRequest};
+use crate::command::write::{Action, MOST_OPERATIONS, Operation, WriteRequest};
 use crate::query::etag::{Conditions, Tags};
 use crate::roster::{Code, EntityType, Fault};
-
-const MOST_OPERATIONS: usize = 1_000;
 
 /// Does all operations in one unit of work; tells what happened to each record, without its document.
 pub async fn batch(State(hub): State<Hub>, client: Client, request: Request) -> Result<Response, Refused> {
@@ -51,7 +49,7 @@ pub async fn batch(State(hub): State<Hub>, client: Client, request: Request) -> 
                 "collection": record.kind.entity().collection,
                 "sourcedId": record.sourced_id,
                 "outcome": record.outcome,
-                "etag": version.map(|version| etag(&hub, record, version)),
+                "etag": version.map(|version| etag(&hub, &client.tenant, record, version)),
             })
         })
         .collect();

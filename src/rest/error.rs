@@ -10,6 +10,7 @@ use serde_json::json;
 use super::admission::Refusal;
 use crate::auth::Scope;
 use crate::command::CommandError;
+use crate::csv::intake::{ReceiveError, StartError};
 use crate::db::is_unavailable;
 
 /// Seconds after which to ask again while the database is away.
@@ -275,6 +276,25 @@ impl From<std::io::Error> for HubError {
     }
 }
 
+impl<E: Into<Self>> From<ReceiveError<E>> for HubError {
+    fn from(error: ReceiveError<E>) -> Self {
+        match error {
+            ReceiveError::TooLarge(limit) => Self::too_large(limit),
+            ReceiveError::Source(error) => error.into(),
+            ReceiveError::File(error) => error.into(),
+        }
+    }
+}
+
+impl From<StartError> for HubError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Full => Self::busy(),
+            StartError::Command(error) => error.into(),
+        }
+    }
+}
+
 impl IntoResponse for HubError {
     fn into_response(self) -> Response {
         let body = ErrorBody { error: ErrorMember { code: self.code, message: &self.message } };
@@ -282,19 +302,19 @@ impl IntoResponse for HubError {
     }
 }
 
-const TOKEN_NEEDED: &str = "A valid bearer token is needed.";
-const WRONG_ADDRESS: &str = "The client may not call from this address.";
-const TOO_MANY: &str = "The client asks more often than it may; try again soon.";
+pub const TOKEN_NEEDED: &str = "A valid bearer token is needed.";
+pub const WRONG_ADDRESS: &str = "The client may not call from this address.";
+pub const TOO_MANY: &str = "The client asks more often than it may; try again soon.";
 
 /// RFC 6750, section 3.
-fn challenge(given: bool) -> (HeaderName, HeaderValue) {
+pub fn challenge(given: bool) -> (HeaderName, HeaderValue) {
     let challenge =
         if given { "Bearer realm=\"rosterhub\", error=\"invalid_token\"" } else { "Bearer realm=\"rosterhub\"" };
     (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
 
 /// The challenge and the text for a token without any of these scopes. The challenge names the first.
-fn lacking(any_of: &[Scope]) -> ((HeaderName, HeaderValue), String) {
+pub fn lacking(any_of: &[Scope]) -> ((HeaderName, HeaderValue), String) {
     let names: Vec<&str> = any_of.iter().map(|scope| scope.name()).collect();
     let scope = names.first().copied().unwrap_or_default();
     let challenge = format!("Bearer realm=\"rosterhub\", error=\"insufficient_scope\", scope=\"{scope}\"");

@@ -2,53 +2,27 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures::{Stream, TryStreamExt};
+use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::io::AsyncWriteExt;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::address::PublicAddress;
 use super::error::HubError;
 use super::extract::{HubPath, HubQuery};
 use super::{Hub, Importer, POSITION};
-use crate::command::CommandError;
-use crate::csv::import::{Import, Progress, Upload};
+use crate::csv::intake::Intake;
 use crate::csv::job::{self, Job, JobError};
-use crate::csv::queue::Place;
-use crate::log::Tenant;
 use crate::roster::Code;
 
 /// RFC 7240: `Prefer: wait=30` asks to hold the answer until the import has ended.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
-pub const LONGEST_WAIT: u64 = 60;
-
-/// Imports of this process.
-#[derive(Default)]
-pub struct Running(Mutex<HashMap<Uuid, watch::Receiver<Progress>>>);
-
-impl Running {
-    /// How far an import is.
-    pub fn get(&self, id: Uuid) -> Option<watch::Receiver<Progress>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
-    }
-    fn enter(&self, id: Uuid, progress: watch::Receiver<Progress>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, progress);
-    }
-    fn leave(&self, id: Uuid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-    }
-}
 
 pub fn router() -> Router<Hub> {
     Router::new()
@@ -70,18 +44,8 @@ async fn create(
     if hub.imports.is_full() {
         return Err(HubError::busy()); // before the upload is sent in vain
     }
-    let folder = hub.config.data_dir().join("uploads");
-    tokio::fs::create_dir_all(&folder).await?;
-    // It has no name: however this program ends, nothing of it is left, and nobody else can open it.
-    let file = tempfile::tempfile_in(&folder)?;
-    let file_name = receive(request, &file, hub.config.max_upload_bytes).await?;
-    let upload =
-        Upload { file, file_name, client: client.name.to_string(), max_unpacked_bytes: hub.config.max_unpacked_bytes };
-    let place = hub.imports.place().ok_or_else(HubError::busy)?;
-    // In a task of its own, which goes on when the client goes away: a job that is entered is run.
-    let id = tokio::spawn(enter(hub.clone(), client.tenant.clone(), upload, place))
-        .await
-        .map_err(|_| HubError::internal())??;
+    let (file, name) = receive(request, &hub.imports).await?;
+    let id = hub.imports.start(&client.tenant, &client.name, file, &name).await?;
     wait(&hub, id, &headers).await;
     let job = job::find(&hub.log, &client.tenant, id).await?.ok_or_else(|| HubError::not_found("import"))?;
     let status = if job.finished_at.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -89,65 +53,29 @@ async fn create(
     Ok((status, [(header::LOCATION, location)], answer(&job)).into_response())
 }
 
-/// Enters a job and leaves it to a task that runs it; gives its id.
-async fn enter(hub: Hub, tenant: Tenant, upload: Upload, place: Place) -> Result<Uuid, CommandError> {
-    let import = Import::accept(&hub.log, &tenant, upload, place).await?;
-    let id = import.id();
-    hub.running.enter(id, import.progress());
-    tokio::spawn(async move {
-        if let Err(error) = import.run().await {
-            tracing::error!(%error, job = %id, "an import ended without an outcome");
-        }
-        hub.running.leave(id);
-    });
-    Ok(id)
-}
-
-/// Writes the upload to the file; gives its name.
-async fn receive(request: Request, file: &File, limit: u64) -> Result<String, HubError> {
-    let mut out = tokio::fs::File::from_std(file.try_clone()?);
+/// The upload, and its name.
+async fn receive(request: Request, imports: &Intake) -> Result<(File, String), HubError> {
     let is_form = request
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|t| t.to_str().ok())
         .is_some_and(|t| t.to_ascii_lowercase().starts_with("multipart/form-data"));
-    let name = if is_form {
-        let mut form = Multipart::from_request(request, &()).await?;
-        let mut part = loop {
-            match form.next_field().await? {
-                Some(part) if part.file_name().is_some() => break part,
-                Some(_) => {}
-                None => return Err(HubError::bad_request("The form holds no file.")),
-            }
-        };
-        keep(&mut part, &mut out, limit).await?;
-        part.file_name().unwrap_or_default().to_owned()
-    } else {
+    if !is_form {
         let body = request.into_body().into_data_stream();
-        keep(body.map_err(|_| HubError::bad_request("The upload broke off.")), &mut out, limit).await?;
-        String::new()
-    };
-    out.flush().await?;
-    Ok(name.chars().filter(|c| !c.is_control()).take(200).collect())
-}
-
-async fn keep<E>(
-    mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    out: &mut tokio::fs::File,
-    limit: u64,
-) -> Result<(), HubError>
-where
-    HubError: From<E>,
-{
-    let mut size = 0;
-    while let Some(chunk) = chunks.try_next().await? {
-        size += chunk.len() as u64;
-        if size > limit {
-            return Err(HubError::too_large(limit));
-        }
-        out.write_all(&chunk).await?;
+        let body = body.map_err(|_| HubError::bad_request("The upload broke off."));
+        return Ok((imports.receive(body).await?, String::new()));
     }
-    Ok(())
+    let mut form = Multipart::from_request(request, &()).await?;
+    loop {
+        match form.next_field().await? {
+            Some(part) if part.file_name().is_some() => {
+                let name = part.file_name().unwrap_or_default().to_owned();
+                return Ok((imports.receive(part).await?, name));
+            }
+            Some(_) => {}
+            None => return Err(HubError::bad_request("The form holds no file.")),
+        }
+    }
 }
 
 /// Waits for the end of an import of this process, as long as the client prefers.
@@ -156,12 +84,8 @@ async fn wait(hub: &Hub, id: Uuid, headers: &HeaderMap) {
         .get(&PREFER)
         .and_then(|p| p.to_str().ok())
         .and_then(|p| p.split([',', ';']).find_map(|part| part.trim().strip_prefix("wait=")?.parse::<u64>().ok()))
-        .unwrap_or(0)
-        .min(LONGEST_WAIT);
-    if let Some(mut progress) = hub.running.get(id).filter(|_| seconds > 0) {
-        let ended = async { while progress.changed().await.is_ok() {} };
-        let _ = tokio::time::timeout(Duration::from_secs(seconds), ended).await;
-    }
+        .unwrap_or(0);
+    hub.imports.wait(id, seconds).await;
 }
 
 /// The latest imports, newest first.

@@ -33,9 +33,9 @@ use tower_layer::Layer as _;
 
 use crate::auth::{Auth, AuthError, Client, Scope};
 use crate::config::Config;
-use crate::csv::queue::Queue;
+use crate::csv::intake::Intake;
 use crate::graphql::sessions::Sessions;
-use crate::graphql::{Gateway, Settings, http};
+use crate::graphql::{Gateway, http};
 use crate::log::Log;
 use crate::query::counts::Counts;
 use address::{BadPublicUrl, Proxies};
@@ -60,8 +60,7 @@ pub struct Hub {
     pub graphql: Gateway,
     pub sessions: Arc<Sessions>,
     proxies: Arc<Proxies>,
-    imports: Arc<Queue>,
-    running: Arc<imports::Running>,
+    pub imports: Intake,
     counts: Counts,
     /// Of answers sent lately, by tenant and request: entity tag and position.
     validators: moka::sync::Cache<String, (String, i64)>,
@@ -76,30 +75,25 @@ pub enum OpenError {
     Auth(#[from] AuthError),
     #[error(transparent)]
     PublicUrl(#[from] BadPublicUrl),
-    #[error("the GraphQL schema is not sound: {0}")]
-    Schema(#[from] async_graphql::dynamic::SchemaError),
+    #[error(transparent)]
+    Graphql(#[from] crate::graphql::OpenError),
 }
 
 impl Hub {
     pub async fn open(log: Log, config: Config) -> Result<Self, OpenError> {
+        let imports = Intake::new(&log, &config);
         let auth = Arc::new(Auth::open(log.db(), &config).await?);
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
             sessions: Sessions::start(auth.clone()),
             auth,
-            graphql: Gateway::new(log.clone(), Settings::default())?,
-            imports: Queue::new(config.max_imports, config.max_queued_imports),
-            running: Arc::default(),
+            graphql: Gateway::new(log.clone(), imports.clone(), &config.graphql)?,
+            imports,
             counts: Counts::new(log.db().clone()),
             validators: moka::sync::Cache::new(VALIDATORS),
             config: Arc::new(config),
             log,
         })
-    }
-
-    /// Imports of this process.
-    pub fn running(&self) -> &Arc<imports::Running> {
-        &self.running
     }
 }
 

@@ -19,7 +19,7 @@ use crate::log::Tenant;
 use crate::query::cursor::{Cursor, Key, Start};
 use crate::query::endpoint::{ENDPOINTS, Endpoint};
 use crate::query::etag::record_etag;
-use crate::query::list::{Page, Row};
+use crate::query::list::{Line, Page};
 
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 /// Pages of more rows are sent as they are read.
@@ -82,19 +82,20 @@ impl Request {
             return Ok(unchanged);
         }
         let as_of = self.as_of().await?;
-        let mut conn = self.hub.log.db().acquire(&self.tenant).await?;
-        let (head, version) = self.parameters.query.single(&mut conn, &self.tenant, as_of).await?;
-        drop(conn);
+        let mut reader = self.hub.log.db().reader(&self.tenant).await?;
+        let (head, version) = self.parameters.query.single(&mut reader, &self.tenant, as_of).await?;
+        reader.done();
         reached(as_of, head)?;
         let (since, doc) = version.ok_or_else(|| ImsxError::unknown_object(self.endpoint.kind.name()))?;
         let fingerprint = self.hub.log.projections().fingerprint();
-        let etag = record_etag(fingerprint, self.endpoint.kind, &self.parameters.query.parameters[0], since);
+        let etag =
+            record_etag(fingerprint, &self.tenant, self.endpoint.kind, &self.parameters.query.parameters[0], since);
         let answer = self.answer(etag, as_of.unwrap_or(head));
         if answer.is_known(&self.headers) {
             return Ok(answer.not_modified());
         }
         let mut body = self.envelope().begin();
-        self.envelope().record(&doc, &mut body);
+        self.envelope().record(doc.as_bytes(), &mut body);
         self.envelope().end(&mut body);
         Ok(answer.with_body(body))
     }
@@ -118,6 +119,11 @@ impl Request {
             sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *begun).await?;
             page = query.page(&mut begun, &self.tenant, as_of, &start, limit, false).await?;
             tx = Some(begun);
+        } else if query.is_short() && !matches!(start, Start::Offset(1..)) {
+            let mut reader = self.hub.log.db().reader(&self.tenant).await?;
+            page = query.page(&mut reader, &self.tenant, as_of, &start, limit, true).await?;
+            reader.done();
+            tx = None;
         } else {
             let mut conn = self.hub.log.db().acquire(&self.tenant).await?;
             page = query.page(&mut conn, &self.tenant, as_of, &start, limit, true).await?;
@@ -128,7 +134,11 @@ impl Request {
             return Err(ImsxError::unknown_object("a record that the path names is not there"));
         }
         let mark = &self.parameters.mark;
-        let total = self.hub.counts.count(query, mark, &self.tenant, page.position, as_of.is_none()).await?;
+        let (counts, position) = (&self.hub.counts, page.position);
+        let total = match &mut tx {
+            Some(tx) => counts.count_on(tx, query, mark, &self.tenant, position, as_of).await?,
+            None => counts.count(query, mark, &self.tenant, position, as_of.is_none()).await?,
+        };
         let mut answer = self.answer(self.list_etag(&page, total), page.position);
         answer.headers.insert(TOTAL_COUNT, HeaderValue::from(total));
         if let Some(links) = self.links(&page, offset, total) {
@@ -141,11 +151,13 @@ impl Request {
         match tx.take() {
             Some(tx) => {
                 let (sql, bound) = query.statement(&self.tenant, as_of, &start, limit, true);
-                Ok(answer.with_stream(envelope.stream(tx, sql, bound)))
+                let patience = std::time::Duration::from_secs(self.hub.config.stalled_seconds);
+                Ok(answer.with_stream(envelope.stream(tx, sql, bound, patience)))
             }
             None => {
                 let mut body = envelope.begin();
-                envelope.records(page.rows.iter().map(|row| row.doc.as_str()), &mut body);
+                body.reserve(page.rows.iter().map(|row| row.doc().len() * 5 / 4).sum()); // with addresses
+                envelope.records(page.rows.iter().map(Line::doc), &mut body);
                 envelope.end(&mut body);
                 Ok(answer.with_body(body))
             }
@@ -192,9 +204,9 @@ impl Request {
         hash.update(self.hub.log.projections().fingerprint());
         hash.update(self.validator());
         hash.update(total.to_be_bytes());
-        for Row { sourced_id, since, .. } in &page.rows {
-            hash.update(since.to_be_bytes());
-            hash.update(sourced_id);
+        for row in &page.rows {
+            hash.update(row.since().to_be_bytes());
+            hash.update(row.sourced_id());
             hash.update([0]);
         }
         format!("\"{}\"", hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
@@ -222,7 +234,7 @@ impl Request {
             offset,
             request: self.parameters.mark.clone(),
         };
-        let key = |row: &Row| Key { sorted_by: row.key.clone(), sourced_id: row.sourced_id.clone() };
+        let key = |row: &Line| Key { sorted_by: row.key().map(str::to_owned), sourced_id: row.sourced_id().to_owned() };
         let before_last = (total - 1) / limit * limit;
         let mut links = vec![("first", None)];
         match page.rows.first() {

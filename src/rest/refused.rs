@@ -8,11 +8,8 @@ use serde_json::{Map, Value, json};
 use super::error::HubError;
 use crate::command::document::DocumentFault;
 use crate::command::json::Malformed;
-use crate::command::write::WriteError;
+use crate::command::write::{MOST_FAULTS, WriteError};
 use crate::roster::Code;
-
-/// Most faults that an answer lists; it says how many there are.
-const MOST_FAULTS: usize = 10_000;
 
 /// A write that was not done.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use super::refused::Refused;
 use super::{Hub, POSITION, ROSTERING, batch};
 use crate::auth::{Client, Scope};
 use crate::command::json::Json;
-use crate::command::write::{Action, Operation, Outcome, WriteRequest, Written, WrittenRecord};
+use crate::command::write::{Action, Operation, Outcome, WriteRequest, Written, WrittenRecord, is_visible};
 use crate::command::{CommandError, Commands, Origin};
 use crate::log::{IdempotencyKey, Tenant};
 use crate::query::etag::{Conditions, Tags, record_etag};
@@ -110,7 +110,7 @@ async fn answer(hub: &Hub, tenant: &Tenant, public: &PublicAddress, written: &Wr
     let name = record.kind.entity().name;
     let mut body = Vec::with_capacity(version.doc.len() * 3 / 2 + 64);
     body.extend_from_slice(format!("{{\"{name}\":").as_bytes());
-    Splicer::new(&base).splice(&version.doc, &mut body);
+    Splicer::new(&base).splice(version.doc.as_bytes(), &mut body);
     body.push(b'}');
     let created = record.outcome == Outcome::Created;
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, body, written.position);
@@ -119,7 +119,7 @@ async fn answer(hub: &Hub, tenant: &Tenant, public: &PublicAddress, written: &Wr
             response.headers_mut().insert(name, value);
         }
     };
-    set(header::ETAG, etag(hub, record, &version));
+    set(header::ETAG, etag(hub, tenant, record, &version));
     if created {
         set(header::LOCATION, address(&base, record.kind, &record.sourced_id));
     }
@@ -135,8 +135,8 @@ pub(super) fn json(status: StatusCode, body: Vec<u8>, position: i64) -> Response
     response
 }
 
-pub(super) fn etag(hub: &Hub, record: &WrittenRecord, version: &Version) -> String {
-    record_etag(hub.log.projections().fingerprint(), record.kind, &record.sourced_id, version.since)
+pub(super) fn etag(hub: &Hub, tenant: &Tenant, record: &WrittenRecord, version: &Version) -> String {
+    record_etag(hub.log.projections().fingerprint(), tenant, record.kind, &record.sourced_id, version.since)
 }
 
 /// The written records as they stood at the position of the write, whatever has happened since.
@@ -221,7 +221,7 @@ pub(super) fn idempotency(client: &Client, parts: &Parts, body: &[u8]) -> Result
 fn visible<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, HubError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().ok().filter(|t| (1..=255).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic()));
+    let text = value.to_str().ok().filter(|text| is_visible(text));
     match text {
         Some(text) if values.next().is_none() => Ok(Some(text)),
         _ => Err(HubError::bad_request(format!("{name} is 1 to 255 visible ASCII characters, and given once."))),

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::document::{Parameter, Place};
-use crate::rest::imports::LONGEST_WAIT;
+use crate::csv::intake::LONGEST_WAIT;
 
 pub struct Header {
     pub name: &'static str,

@@ -1,0 +1,161 @@
+//! Takes sets in, from whichever gateway: into a file, a job and the queue.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::{Stream, TryStreamExt};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::import::{Import, Progress, Upload};
+use super::queue::{Place, Queue};
+use crate::command::CommandError;
+use crate::config::Config;
+use crate::log::{Log, Tenant};
+
+/// Seconds that an answer is held at most until an import has ended.
+pub const LONGEST_WAIT: u64 = 60;
+
+/// The imports of this process.
+#[derive(Clone)]
+pub struct Intake {
+    log: Log,
+    queue: Arc<Queue>,
+    running: Arc<Running>,
+    folder: PathBuf,
+    max_upload_bytes: u64,
+    max_unpacked_bytes: u64,
+}
+
+/// Those that have not ended.
+#[derive(Default)]
+struct Running(Mutex<HashMap<Uuid, watch::Receiver<Progress>>>);
+
+/// Why an upload was not received.
+#[derive(Debug)]
+pub enum ReceiveError<E> {
+    /// It has more bytes than this.
+    TooLarge(u64),
+    /// It broke off.
+    Source(E),
+    /// It could not be kept.
+    File(std::io::Error),
+}
+
+impl<E> From<std::io::Error> for ReceiveError<E> {
+    fn from(error: std::io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+/// Why an import was not entered.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("as many imports as allowed are running and waiting; try again soon")]
+    Full,
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+impl Intake {
+    pub fn new(log: &Log, config: &Config) -> Self {
+        Self {
+            log: log.clone(),
+            queue: Queue::new(config.max_imports, config.max_queued_imports),
+            running: Arc::default(),
+            folder: config.data_dir().join("uploads"),
+            max_upload_bytes: config.max_upload_bytes,
+            max_unpacked_bytes: config.max_unpacked_bytes,
+        }
+    }
+
+    /// Starts no more of those that wait.
+    pub fn stop(&self) {
+        self.queue.stop();
+    }
+
+    /// Waits until those that run have ended.
+    pub async fn ended(&self) {
+        self.queue.ended().await;
+    }
+
+    /// Asked before an upload is sent in vain.
+    pub fn is_full(&self) -> bool {
+        self.queue.is_full()
+    }
+
+    /// Writes an upload to a file as it arrives.
+    pub async fn receive<B: AsRef<[u8]>, E>(
+        &self,
+        mut chunks: impl Stream<Item = Result<B, E>> + Unpin,
+    ) -> Result<File, ReceiveError<E>> {
+        tokio::fs::create_dir_all(&self.folder).await?;
+        // It has no name: however this program ends, nothing of it is left, and nobody else can open it.
+        let file = tempfile::tempfile_in(&self.folder)?;
+        let mut out = tokio::fs::File::from_std(file.try_clone()?);
+        let mut size = 0;
+        while let Some(chunk) = chunks.try_next().await.map_err(ReceiveError::Source)? {
+            size += chunk.as_ref().len() as u64;
+            if size > self.max_upload_bytes {
+                return Err(ReceiveError::TooLarge(self.max_upload_bytes));
+            }
+            out.write_all(chunk.as_ref()).await?;
+        }
+        out.flush().await?;
+        Ok(file)
+    }
+
+    /// Enters a job for the set and lets it run; gives its id. `client`: who hands it in, for people.
+    pub async fn start(&self, tenant: &Tenant, client: &str, file: File, file_name: &str) -> Result<Uuid, StartError> {
+        let file_name = file_name.chars().filter(|c| !c.is_control()).take(200).collect();
+        let max_unpacked_bytes = self.max_unpacked_bytes;
+        let upload = Upload { file, file_name, client: client.to_owned(), max_unpacked_bytes };
+        let place = self.queue.place().ok_or(StartError::Full)?;
+        // In a task of its own, which goes on when the client goes away: a job that is entered is run.
+        let entered = tokio::spawn(self.clone().enter(tenant.clone(), upload, place)).await;
+        let entered = entered.map_err(|error| CommandError::Internal(error.to_string()))?;
+        Ok(entered?)
+    }
+
+    async fn enter(self, tenant: Tenant, upload: Upload, place: Place) -> Result<Uuid, CommandError> {
+        let import = Import::accept(&self.log, &tenant, upload, place).await?;
+        let id = import.id();
+        self.running.enter(id, import.progress());
+        tokio::spawn(async move {
+            if let Err(error) = import.run().await {
+                tracing::error!(%error, job = %id, "an import ended without an outcome");
+            }
+            self.running.leave(id);
+        });
+        Ok(id)
+    }
+
+    /// How far an import of this process is; none when it has ended, or runs in another.
+    pub fn progress(&self, id: Uuid) -> Option<watch::Receiver<Progress>> {
+        self.running.get(id)
+    }
+
+    /// Waits for the end of an import of this process, no longer than [`LONGEST_WAIT`].
+    pub async fn wait(&self, id: Uuid, seconds: u64) {
+        if let Some(mut progress) = self.running.get(id).filter(|_| seconds > 0) {
+            let ended = async { while progress.changed().await.is_ok() {} };
+            let _ = tokio::time::timeout(Duration::from_secs(seconds.min(LONGEST_WAIT)), ended).await;
+        }
+    }
+}
+
+impl Running {
+    fn get(&self, id: Uuid) -> Option<watch::Receiver<Progress>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+    fn enter(&self, id: Uuid, progress: watch::Receiver<Progress>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, progress);
+    }
+    fn leave(&self, id: Uuid) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}

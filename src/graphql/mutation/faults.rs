@@ -1,0 +1,221 @@
+//! What is wrong with a request of a client, as data: `userErrors`.
+
+use async_graphql::Value;
+use async_graphql::dynamic::{Enum, EnumItem, Field, FieldFuture, FieldValue, Object, SchemaBuilder, TypeRef};
+
+use super::inputs::EXTENSION;
+use crate::command::document::DocumentFault;
+use crate::command::write::{MOST_FAULTS, WriteError};
+use crate::command::{CommandError, Rejected};
+use crate::graphql::error::{Code as ErrorCode, Refusal};
+use crate::roster::japan::extension_of_column;
+use crate::roster::{Code, EntityType};
+
+/// Faults of a request that are none of a document: code, English, Japanese.
+const FURTHER: [(&str, &str, &str); 2] = [
+    (
+        "IDEMPOTENCY_MISMATCH",
+        "The idempotency key was used for another request.",
+        "このidempotencyKeyは別のリクエストで使用済みです。",
+    ),
+    (
+        "CONFLICT",
+        "Others changed the record again and again meanwhile. Try again.",
+        "ほかの変更と繰り返し競合しました。もう一度試してください。",
+    ),
+];
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserError {
+    /// Steps from the field's arguments to the input that is meant.
+    pub field: Option<Vec<String>>,
+    pub code: String,
+    pub message: &'static str,
+    pub message_ja: &'static str,
+    /// Masked where it is personal.
+    pub value: Option<String>,
+    /// Place in the batch, from 0.
+    pub operation: Option<usize>,
+}
+
+/// Where the input of an operation stands.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub kind: EntityType,
+    /// Steps from the field's arguments.
+    pub path: Vec<String>,
+    /// Extensions that it names as fields.
+    pub extensions: Vec<String>,
+}
+
+/// The name of a fault, as the enum has it.
+pub fn code_name(code: Code) -> String {
+    code.as_str().to_ascii_uppercase()
+}
+
+/// The errors that a refused write is answered with; what is the machine's fault is no such error.
+pub fn user_errors(error: WriteError, places: &[Place], batch: bool) -> Result<Vec<UserError>, Refusal> {
+    Ok(match error {
+        WriteError::Rejected(faults) => {
+            faults.iter().take(MOST_FAULTS).map(|fault| UserError::of(fault, places, batch)).collect()
+        }
+        WriteError::OtherRequest => vec![further(0, Some("idempotencyKey"))],
+        WriteError::Command(CommandError::Conflict) => vec![further(1, None)],
+        WriteError::Command(error) => return Err(error.into()),
+    })
+}
+
+fn further(which: usize, field: Option<&str>) -> UserError {
+    let (code, message, message_ja) = FURTHER[which];
+    let field = field.map(|field| vec!["input".to_owned(), field.to_owned()]);
+    UserError { field, code: code.to_owned(), message, message_ja, value: None, operation: None }
+}
+
+impl From<CommandError> for Refusal {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Unavailable(_) => Self::new(ErrorCode::Unavailable, "The database is away; ask again."),
+            // The documents have been checked before; what is left is no mistake of the client.
+            CommandError::Conflict | CommandError::Rejected(Rejected(_)) | CommandError::Internal(_) => {
+                tracing::error!(%error, "a mutation failed");
+                Self::new(ErrorCode::Internal, "The hub failed; the failure has been logged.")
+            }
+        }
+    }
+}
+
+impl UserError {
+    fn of(fault: &DocumentFault, places: &[Place], batch: bool) -> Self {
+        let place = places.get(fault.operation);
+        Self {
+            field: place.map(|place| place.of(fault)),
+            code: code_name(fault.code),
+            message: fault.code.english(),
+            message_ja: fault.code.japanese(),
+            value: Some(fault.value.clone()),
+            operation: batch.then_some(fault.operation),
+        }
+    }
+
+    /// A fault of one input, besides those of documents.
+    pub fn input(code: Code, field: &str) -> Self {
+        let (message, message_ja) = (code.english(), code.japanese());
+        let field = Some(vec!["input".to_owned(), field.to_owned()]);
+        Self { field, code: code_name(code), message, message_ja, value: None, operation: None }
+    }
+}
+
+impl Place {
+    /// Where the input stands that a fault of its document is about.
+    fn of(&self, fault: &DocumentFault) -> Vec<String> {
+        let mut path = self.path.clone();
+        let mut step = |step: &str| path.push(step.to_owned());
+        match (fault.code, fault.field.as_str()) {
+            (Code::PreconditionFailed, _) => step("ifVersion"),
+            (_, "sourcedId") => step("sourcedId"),
+            (_, field) => {
+                step(self.kind.name());
+                match field.strip_prefix("metadata.") {
+                    // Keys of metadata have dots.
+                    Some(key) => match self.extension(field) {
+                        Some(extension) => [EXTENSION, extension].into_iter().for_each(step),
+                        None => ["metadata", key].into_iter().for_each(step),
+                    },
+                    None => steps(field).for_each(step),
+                }
+            }
+        }
+        path
+    }
+
+    /// The extension of this column, if the input names it as a field.
+    fn extension(&self, column: &str) -> Option<&'static str> {
+        let name = extension_of_column(self.kind, column)?.field.json.split_once('.')?.1;
+        self.extensions.iter().any(|extension| extension == name).then_some(name)
+    }
+}
+
+/// `roles[0].org.sourcedId` is `roles`, `0`, `org`: references are ids.
+fn steps(field: &str) -> impl Iterator<Item = &str> {
+    let field = field.strip_suffix(".sourcedId").unwrap_or(field);
+    field.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty())
+}
+
+pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
+    let codes = Code::ALL.iter().map(|code| EnumItem::new(code_name(*code)).description(code.english()));
+    let further = FURTHER.iter().map(|(name, message, _)| EnumItem::new(*name).description(*message));
+    let doc = "What can be wrong with what a client sends. The list only grows.";
+    schema.register(Enum::new("UserErrorCode").description(doc).items(codes).items(further)).register(object())
+}
+
+fn object() -> Object {
+    let string = || TypeRef::named(TypeRef::STRING);
+    let fields: [(&'static str, TypeRef, &str); 6] = [
+        (
+            "field",
+            TypeRef::named_nn_list(TypeRef::STRING),
+            "The input that is meant: steps from the mutation's arguments, such as `input`, `user`, `roles`, `0`, `org`. \
+             Null when it is none.",
+        ),
+        ("code", TypeRef::named_nn("UserErrorCode"), "What is wrong."),
+        ("message", TypeRef::named_nn(TypeRef::STRING), "What is wrong and how to mend it."),
+        ("messageJa", string(), "The same in Japanese."),
+        ("value", string(), "The value that is wrong; `***` where it is personal."),
+        ("operation", TypeRef::named(TypeRef::INT), "In a batch: the place of the operation, from 0."),
+    ];
+    let object = Object::new("UserError").description("Something that is wrong with what a client sent.");
+    fields.into_iter().fold(object, |object, (name, of, doc)| {
+        object.field(
+            Field::new(name, of, move |ctx| {
+                let Some(error) = ctx.parent_value.downcast_ref::<UserError>() else {
+                    return FieldFuture::Value(None);
+                };
+                FieldFuture::Value(value(error, name).map(FieldValue::value))
+            })
+            .description(doc),
+        )
+    })
+}
+
+fn value(error: &UserError, field: &str) -> Option<Value> {
+    Some(match field {
+        "field" => error.field.clone()?.into(),
+        "code" => error.code.as_str().into(),
+        "message" => error.message.into(),
+        "messageJa" => error.message_ja.into(),
+        "value" => error.value.as_deref()?.into(),
+        _ => error.operation?.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_told_where_the_input_stands() {
+        let place =
+            Place { kind: EntityType::User, path: vec!["input".into()], extensions: vec!["kanaGivenName".into()] };
+        let of = |field: &str, code| {
+            let fault = DocumentFault { operation: 0, field: field.into(), code, value: String::new() };
+            place.of(&fault).join("/")
+        };
+        for (field, path) in [
+            ("", "input/user"),
+            ("sourcedId", "input/sourcedId"),
+            ("familyName", "input/user/familyName"),
+            ("primaryOrg.sourcedId", "input/user/primaryOrg"),
+            ("roles[0].org.sourcedId", "input/user/roles/0/org"),
+            ("agents[12].sourcedId", "input/user/agents/12"),
+            ("userProfiles[0].credentials[0].type", "input/user/userProfiles/0/credentials/0/type"),
+            ("metadata.a.b", "input/user/metadata/a.b"),
+            ("metadata.jp.kanaGivenName", "input/user/jp/kanaGivenName"),
+            ("metadata.jp.kanaFamilyName", "input/user/metadata/jp.kanaFamilyName"),
+            ("jp.kanaGivenName", "input/user/jp/kanaGivenName"),
+        ] {
+            assert_eq!(of(field, Code::MissingRequired), path);
+        }
+        assert_eq!(of("sourcedId", Code::PreconditionFailed), "input/ifVersion");
+    }
+}
