@@ -39,7 +39,7 @@ impl Kind {
 /// Who or what led to an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cause {
-    /// Name of the client.
+    /// The client: its id for a write, its name for an import.
     pub client: Option<String>,
     /// On whose behalf, where the client said so.
     pub actor: Option<String>,

@@ -116,7 +116,7 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
         ("cause", nn("Cause"), |told| Some(FieldValue::borrowed_any(&*told.change)), "Who or what led to it."),
     ];
     let cause: &Fields<Change> = &[
-        ("client", n(TypeRef::STRING), |change| optional(change.cause.client.as_deref()), "Name of the client."),
+        ("client", n(TypeRef::STRING), |change| optional(change.cause.client.as_deref()), "The client, as the log has it: its id for a write, its name for an import."),
         ("import", n(TypeRef::ID), |change| optional(change.cause.import.as_deref()), "The import job."),
         (
             "absent",

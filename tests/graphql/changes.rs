@@ -32,7 +32,7 @@ pub async fn moving_city() -> (Server, Log) {
         for role in roles.as_array_mut().unwrap() {
             role["org"] = json!({ "sourcedId": schools[n % 2], "type": "org" });
         }
-        crate::support::patch(&server, &format!("users/{}", id(user)), json!({ "roles": roles })).await;
+        crate::support::patch(&server, &format!("users/{}", id(user)), json!({ "roles": roles, "primaryOrg": { "sourcedId": schools[n % 2], "type": "org" } })).await;
     }
     let url = format!("{}/rosterhub/v1/roster/enrollments", server.base);
     let enrollments = server.read("enrollments?limit=3").await["enrollments"].clone();

@@ -42,9 +42,13 @@ impl Ws {
 
     /// The next message, or the code with which the connection was closed; 0 when it broke off.
     pub async fn hear(&mut self) -> Result<Value, u16> {
+        // The server's pings are no messages.
+        tokio::time::timeout(PATIENCE, self.said()).await.expect("a message")
+    }
+
+    async fn said(&mut self) -> Result<Value, u16> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a message");
-            match message {
+            match self.0.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1005, |frame| frame.code.into())),
                 Some(Ok(_)) => {}
@@ -85,6 +89,11 @@ impl Sse {
     }
 
     pub async fn next(&mut self) -> Event {
+        // Heartbeats are no events.
+        tokio::time::timeout(PATIENCE, self.told()).await.expect("an event")
+    }
+
+    async fn told(&mut self) -> Event {
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
@@ -99,7 +108,7 @@ impl Sse {
                     _ => {} // a heartbeat
                 }
             }
-            match tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("an event") {
+            match self.response.chunk().await {
                 Ok(Some(chunk)) => self.text += std::str::from_utf8(&chunk).expect("whole characters"),
                 Ok(None) | Err(_) => return Event::Broken,
             }

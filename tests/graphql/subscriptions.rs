@@ -30,34 +30,54 @@ impl Random {
     }
 }
 
-/// Takes up to `count` messages over one of both transports after a position, then drops the connection.
-async fn some(server: &Server, over_ws: bool, after: i64, count: u64, end: &impl Fn(i64) -> bool) -> Vec<(i64, i64)> {
-    let mut told = Vec::new();
-    let mut take = |next: &Value| {
-        told.push((position(next), next["data"]["changes"]["previousPosition"].as_i64().unwrap()));
-        end(position(next))
-    };
-    if over_ws {
-        let mut ws = Ws::open(server, &server.token).await;
-        ws.subscribe("a", FOLLOW, json!({ "after": after })).await;
-        for _ in 0..count {
-            if take(&ws.hear().await.unwrap()["payload"]) {
-                break;
+/// The record that is written last of all.
+const LAST: &str = "last";
+
+/// What a follower has been told: positions, each with the one before.
+#[derive(Default)]
+struct Followed {
+    told: Vec<(i64, i64)>,
+    /// Whether it has been told of [`LAST`].
+    ended: bool,
+}
+
+impl Followed {
+    fn last(&self) -> i64 {
+        self.told.last().map_or(0, |told| told.0)
+    }
+
+    fn take(&mut self, next: &Value) {
+        let change = &next["data"]["changes"];
+        self.told.push((position(next), change["previousPosition"].as_i64().unwrap()));
+        self.ended = change["sourcedId"] == LAST;
+    }
+
+    /// Takes up to `count` messages over one of both transports after the position told last, then drops the connection.
+    async fn some(&mut self, server: &Server, over_ws: bool, count: u64) {
+        let after = self.last();
+        if over_ws {
+            let mut ws = Ws::open(server, &server.token).await;
+            ws.subscribe("a", FOLLOW, json!({ "after": after })).await;
+            for _ in 0..count {
+                self.take(&ws.hear().await.unwrap()["payload"]);
+                if self.ended {
+                    return;
+                }
             }
-        }
-    } else {
-        // The document begins at 0: what was told last stands in the header alone.
-        let body = json!({ "query": FOLLOW, "variables": { "after": 0 } });
-        let mut sse = Sse::open(server, &server.token, body, Some(&after.to_string())).await;
-        for _ in 0..count {
-            let Event::Next(next) = sse.next().await else { panic!("the stream ended") };
-            assert_eq!(sse.id.as_deref(), Some(position(&next).to_string().as_str()));
-            if take(&next) {
-                break;
+        } else {
+            // The document begins at 0: what was told last stands in the header alone.
+            let body = json!({ "query": FOLLOW, "variables": { "after": 0 } });
+            let mut sse = Sse::open(server, &server.token, body, Some(&after.to_string())).await;
+            for _ in 0..count {
+                let Event::Next(next) = sse.next().await else { panic!("the stream ended") };
+                assert_eq!(sse.id.as_deref(), Some(position(&next).to_string().as_str()));
+                self.take(&next);
+                if self.ended {
+                    return;
+                }
             }
         }
     }
-    told
 }
 
 /// Writers write and an import runs, on two servers; followers lose their connections at random and go on at either
@@ -88,29 +108,24 @@ async fn what_breaks_off_is_resumed_without_loss_or_repetition() {
     let mut followers = Vec::new();
     for seed in 0..6 {
         let (one, two) = (one.clone(), two.clone());
-        let (done, log) = (done.clone(), open(&one.url).await);
         followers.push(tokio::spawn(async move {
-            let mut random = Random(seed);
-            let (mut told, mut last): (Vec<(i64, i64)>, i64) = (Vec::new(), 0);
-            while !(done.load(Ordering::Relaxed) && Some(last) == log.head(&tenant("midori")).await.unwrap()) {
+            let (mut random, mut followed) = (Random(seed), Followed::default());
+            while !followed.ended {
                 let server = if random.below(2) == 0 { &one } else { &two };
                 let count = 1 + random.below(if seed % 2 == 0 { 40 } else { 400 });
-                // Once nothing is written any more, there is nothing to wait for at the end of the log.
-                let head = if done.load(Ordering::Relaxed) { log.head(&tenant("midori")).await.unwrap() } else { None };
-                told.extend(some(server, random.below(2) == 0, last, count, &|at| Some(at) == head).await);
-                last = told.last().unwrap().0;
+                followed.some(server, random.below(2) == 0, count).await;
             }
-            told
+            followed.told
         }));
     }
     let imported = import.await.unwrap();
-    assert!(imported > 300, "{imported}");
+    assert!(imported > 200, "{imported}");
     done.store(true, Ordering::Relaxed);
     for writer in writers {
         writer.await.unwrap();
     }
-    // Those that wait at the end for one more get it.
-    put(&one, "orgs/last", org("last")).await;
+    // Those that wait at the end of the log are told of this one and end.
+    put(&one, &format!("orgs/{LAST}"), org(LAST)).await;
     let head = open(&one.url).await.head(&tenant("midori")).await.unwrap().unwrap();
     for follower in followers {
         let told = follower.await.unwrap();
@@ -139,7 +154,7 @@ async fn without_a_position_it_begins_with_what_is_to_come_and_ends_when_the_cli
         (&first["id"], &change["sourcedId"], &change["kind"], &change["before"], &change["after"]["name"]),
         (&json!("a"), &json!("after"), &json!("CREATED"), &Value::Null, &json!("みどり"))
     );
-    assert_eq!(change["cause"]["client"], "test");
+    assert_eq!(change["cause"]["client"].as_str().map(str::len), Some(36));
     let change = ws.hear().await.unwrap()["payload"]["data"]["changes"].clone();
     assert_eq!((&change["kind"], &change["changed"]), (&json!("CHANGED"), &json!(["name"])));
     assert_eq!((&change["before"]["name"], &change["after"]["name"]), (&json!("みどり"), &json!("あおば")));
@@ -254,7 +269,7 @@ async fn a_client_may_follow_only_with_the_scope_and_from_its_network() {
     let mut ws = Ws::open(&server, &core).await;
     ws.subscribe("a", FOLLOW, json!({})).await;
     assert_eq!(ws.hear().await.unwrap()["payload"][0]["extensions"]["code"], "FORBIDDEN");
-    let far = client(&server.url, "midori", &["--scopes", EVERYTHING, "--api-key", "--network", "192.0.2.0/24"]);
+    let far = client(&server.url, "midori", &["--scopes", EVERYTHING, "--api-key", "--allow", "192.0.2.0/24"]);
     let mut ws = Ws::connect(&server, None).await;
     let payload = json!({ "Authorization": format!("Bearer {}", far["apiKey"].as_str().unwrap()) });
     ws.say(json!({ "type": "connection_init", "payload": payload })).await;
@@ -365,7 +380,7 @@ async fn imports_that_follow_each_other_are_told_in_order() {
         let sum = |kind: &str| {
             ["created", "changed", "withdrawn", "restored"].iter().map(|what| job["changes"][kind][*what].as_u64().unwrap_or(0)).sum::<u64>()
         };
-        sum("users") + sum("enrollments")
+        sum("user") + sum("enrollment")
     };
     assert!(count(&first) > 0 && count(&second) > 0, "{second}");
     for job in [&first, &second] {
