@@ -73,6 +73,8 @@ RosterHub serves at http://{address} (Ctrl-C stops it). In another terminal:
   curl -i -H \"Authorization: Bearer $TOKEN\" \"$ONEROSTER/students?limit=2\"
   # enrollments, a page further on
   curl -H \"Authorization: Bearer $TOKEN\" \"$ONEROSTER/enrollments?limit=5&offset=100\"
+  # a school, its classes and their pupils with the homeroom, by GraphQL; a browser finds an explorer there
+  curl -H \"Authorization: Bearer $TOKEN\" -H \"Content-Type: application/json\" http://{address}/graphql -d '{query}'
   # what a learning tool does: it proves itself, and is given a token for an hour
   curl -u {client} -d grant_type=client_credentials http://{address}/oauth/token
   # a changed roster: make a delta of the same city, then hand it in
@@ -82,6 +84,7 @@ RosterHub serves at http://{address} (Ctrl-C stops it). In another terminal:
   {program} sample --errors --out broken.zip
   curl -H \"Authorization: Bearer $TOKEN\" -H \"Prefer: wait=30\" --data-binary @broken.zip http://{address}/rosterhub/v1/imports
 ",
+        query = r#"{"query":"{ schools(first: 1) { nodes { name classes(first: 3) { nodes { title students(first: 5) { nodes { familyName givenName jp { homeClass { title } } } } } } } } }"}"#,
         program = std::env::args().next().unwrap_or_else(|| "rosterhub".to_owned()),
         schools = city.schools,
         students = city.students_per_school,

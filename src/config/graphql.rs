@@ -31,7 +31,7 @@ pub struct GraphqlConfig {
     pub max_document_bytes: usize,
 
     /// Largest variables, in bytes of JSON.
-    #[config(env = "ROSTERHUB_GRAPHQL_MAX_VARIABLES_BYTES", default = 4_194_304)]
+    #[config(env = "ROSTERHUB_GRAPHQL_MAX_VARIABLES_BYTES", default = 16_777_216)]
     pub max_variables_bytes: usize,
 
     /// Largest `first` or `last` of a connection; larger ones are refused.
@@ -44,7 +44,7 @@ pub struct GraphqlConfig {
 
     /// Records that a client may ask for in a minute, as the plans estimate, in each instance of the hub. An
     /// operation that asks for more takes a full budget. 0: no such limit.
-    #[config(env = "ROSTERHUB_GRAPHQL_RECORDS_PER_MINUTE", default = 2_000_000)]
+    #[config(env = "ROSTERHUB_GRAPHQL_RECORDS_PER_MINUTE", default = 10_000_000)]
     pub records_per_minute: u32,
 
     /// Seconds that a query may take.

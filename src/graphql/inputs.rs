@@ -27,8 +27,11 @@ enum Leaf {
     List,
 }
 
-/// Name of the input type, what it is, and its tests with the type of their values.
-const LEAVES: [(Leaf, &str, &str, &[(&str, &str)]); 7] = {
+/// A test, and the type of its value.
+type TestOf = (&'static str, &'static str);
+
+/// Name of the input type, what it is, and its tests.
+const LEAVES: [(Leaf, &str, &str, &[TestOf]); 7] = {
     const ORDER: [&str; 6] = ["eq", "ne", "lt", "lte", "gt", "gte"];
     [
         (
@@ -92,7 +95,7 @@ const LEAVES: [(Leaf, &str, &str, &[(&str, &str)]); 7] = {
     ]
 };
 
-const ABSENT: (&str, &str) = ("isNull", "Boolean");
+const ABSENT: TestOf = ("isNull", "Boolean");
 
 /// A field of a filter input.
 struct Entry {

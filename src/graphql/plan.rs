@@ -158,10 +158,10 @@ impl Planner<'_> {
         let differ = |name: &str| {
             Refusal::input(format!("An operation reads at one position: {name} is the same in all its fields."))
         };
-        if let Some(asked) = as_of(&self.operation.argument(field, "asOf"))? {
-            if plan.as_of.replace(asked).is_some_and(|other| other != asked) {
-                return Err(differ("asOf"));
-            }
+        if let Some(asked) = as_of(&self.operation.argument(field, "asOf"))?
+            && plan.as_of.replace(asked).is_some_and(|other| other != asked)
+        {
+            return Err(differ("asOf"));
         }
         if let Some(asked) = position(&self.operation.argument(field, "atLeast"))? {
             plan.at_least = plan.at_least.max(Some(asked));
@@ -287,7 +287,7 @@ impl Planner<'_> {
         cost.records = cost.records.saturating_add(if total { times } else { 0 });
         let times = times.saturating_mul(page.limit.unsigned_abs());
         let nodes = match rows {
-            true => self.of_kind(kind, &nodes, depth + 3, times, cost)?,
+            true => self.of_kind(kind, &nodes, depth + 2, times, cost)?,
             false => ObjectPlan::default(),
         };
         Ok(ConnectionPlan { related, page, rows, total, nodes })

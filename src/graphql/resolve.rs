@@ -119,7 +119,7 @@ pub fn connection<'a>(name: &'static str, ctx: ResolverContext<'a>) -> FieldFutu
     FieldFuture::Value(match name {
         "edges" | "nodes" => Some(FieldValue::list(items())),
         "pageInfo" => Some(FieldValue::borrowed_any(connection)),
-        "totalCount" => connection.total.map(|total| FieldValue::value(total)),
+        "totalCount" => connection.total.map(FieldValue::value),
         "hasNextPage" => Some(FieldValue::value(connection.has_next)),
         "hasPreviousPage" => Some(FieldValue::value(connection.has_previous)),
         "startCursor" => connection.items.first().and_then(cursor),

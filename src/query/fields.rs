@@ -55,42 +55,46 @@ impl Fields {
 /// Name and text (`"name":value`) of each member of a JSON object without white space between its tokens.
 pub fn top_level(doc: &str) -> Vec<(&str, &str)> {
     let bytes = doc.as_bytes();
-    let mut members = Vec::new();
-    let (mut at, mut start, mut depth) = (0, 1, 0_u32);
-    let mut member = |start: usize, end: usize| {
-        let text = doc.get(start..end).unwrap_or_default();
-        if let Some(name) = text.strip_prefix('"').and_then(|t| t.split('"').next()) {
-            members.push((name, text));
-        }
-    };
+    let mut members = Vec::with_capacity(24);
+    let mut at = 1;
+    while bytes.get(at) == Some(&b'"') {
+        let start = at;
+        let colon = end_of_string(bytes, at) + 1;
+        at = end_of_value(bytes, colon + 1);
+        let (Some(name), Some(member)) = (doc.get(start + 1..colon - 1), doc.get(start..at)) else { break };
+        members.push((name, member));
+        at += 1; // the comma
+    }
+    members
+}
+
+/// Index of what follows the value beginning at `at`.
+fn end_of_value(bytes: &[u8], mut at: usize) -> usize {
+    let mut depth = 0_u32;
     while at < bytes.len() {
         match bytes[at] {
             b'"' => at = end_of_string(bytes, at),
             b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    member(start, at);
-                }
-            }
-            b',' if depth == 1 => {
-                member(start, at);
-                start = at + 1;
-            }
+            b'}' | b']' if depth > 0 => depth -= 1,
+            b',' | b'}' | b']' if depth == 0 => return at,
             _ => {}
         }
         at += 1;
     }
-    members
+    at
 }
 
 /// Index of the quote that ends the string beginning at `at`.
 fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     at += 1;
-    while at < bytes.len() && bytes[at] != b'"' {
-        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes[at] == b'"' {
+            return at;
+        }
+        at += 2; // the backslash, and what it escapes
     }
-    at
+    bytes.len()
 }
 
 #[cfg(test)]

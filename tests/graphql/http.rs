@@ -70,7 +70,6 @@ async fn what_is_not_executed_has_a_status_of_its_own_but_in_json_of_old() {
         (json!({ "query": "query($id: ID!) { node(id: $id) { id } }" }), "VALIDATION_FAILED", 400),
         (json!({ "query": "query A { __typename } query B { __typename }" }), "VALIDATION_FAILED", 400),
         (json!({ "query": "{ __typename }", "operationName": "A" }), "VALIDATION_FAILED", 400),
-        (json!({ "query": "{ orgs(first: 1, after: \"x\") { nodes { id } } }" }), "BAD_USER_INPUT", 400),
         (json!({ "documentId": format!("sha256:{}", "0".repeat(64)) }), "PERSISTED_QUERY_NOT_FOUND", 404),
     ] {
         let expected = (status, NEW.to_owned(), code.to_owned());
@@ -120,7 +119,7 @@ async fn what_is_no_request_is_refused_whatever_the_media_type() {
             assert_eq!(refused(request).await, expected(415, "UNSUPPORTED_MEDIA_TYPE"), "{media_type}");
         }
         assert_eq!(refused(post(&server, accept).body(query)).await, expected(415, "UNSUPPORTED_MEDIA_TYPE"));
-        let large = json!({ "query": "{ __typename }", "variables": { "a": "a".repeat(5_000_000) } });
+        let large = json!({ "query": "{ __typename }", "variables": { "a": "a".repeat(20_000_000) } });
         assert_eq!(refused(post(&server, accept).json(&large)).await, expected(413, "PAYLOAD_TOO_LARGE"));
     }
     // Members that are null are none; those that nobody knows are passed over; JSON may say that it is UTF-8.

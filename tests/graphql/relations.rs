@@ -94,8 +94,7 @@ async fn every_relation_leads_to_the_records_that_belong() {
         let mut found = 0;
         for (one, node) in all[from].iter().zip(data[from]["nodes"].as_array().unwrap()) {
             assert_eq!(id(one), id(node), "{from} are in the order of sourcedId");
-            let expected: Vec<&str> =
-                all[to].iter().filter(|other| belongs(one, other, &all)).map(|other| id(other)).collect();
+            let expected: Vec<&str> = all[to].iter().filter(|other| belongs(one, other, &all)).map(id).collect();
             assert_eq!(
                 ids(&node[relation]["nodes"]),
                 expected[..expected.len().min(190)],
