@@ -195,7 +195,8 @@ fn changed(before: Option<&str>, after: Option<&str>) -> Vec<String> {
 }
 
 fn kind_of(before: Option<&str>, after: Option<&str>) -> Kind {
-    let is_deleted = |doc| members(doc).iter().any(|(name, member)| *name == "status" && member.contains("tobedeleted"));
+    let is_deleted =
+        |doc| members(doc).iter().any(|(name, member)| *name == "status" && member.contains("tobedeleted"));
     match (before, is_deleted(before), is_deleted(after)) {
         (None, _, _) => Kind::Created,
         (Some(_), false, true) => Kind::Deleted,

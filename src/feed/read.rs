@@ -66,12 +66,7 @@ pub async fn read(
 }
 
 /// Position of the last change before `position`; 0 when there is none. It is looked for in growing steps backwards.
-pub(super) async fn previous(
-    log: &Log,
-    tenant: &Tenant,
-    filter: &Filter,
-    position: i64,
-) -> Result<i64, sqlx::Error> {
+pub(super) async fn previous(log: &Log, tenant: &Tenant, filter: &Filter, position: i64) -> Result<i64, sqlx::Error> {
     let (mut upper, mut span) = (position - 1, if filter.sourced_id().is_some() { position } else { 1_000 });
     while upper > 0 && !filter.types().is_empty() {
         let lower = (upper - span).max(0);

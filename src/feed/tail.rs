@@ -59,8 +59,7 @@ impl Feed {
         };
         let heads = self.log.heads(&tail.tenant);
         let to = tail.after;
-        let follower =
-            Follower { feed: self.clone(), tail, detail, heads, queue: VecDeque::new(), to, last: None };
+        let follower = Follower { feed: self.clone(), tail, detail, heads, queue: VecDeque::new(), to, last: None };
         stream::try_unfold(follower, |mut follower| async move {
             let told = follower.next().await?;
             Ok(Some((told, follower)))

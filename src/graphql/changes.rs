@@ -10,9 +10,9 @@ use async_graphql::{Lookahead, Name, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::document::Selected;
 use super::error::{Code, Refusal};
 use super::page::{self, Info};
-use super::document::Selected;
 use super::plan::{AsOf, Cost, Planner, as_of, forbidden, text};
 use crate::auth::{Client, Scope};
 use crate::feed::diff::{Comparison, Difference, Place, Scope as Whose};
@@ -84,7 +84,12 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
             |told| value(told.previous.unwrap_or_default()),
             "The place of the change before it in the same filter, or of the record's change before it in a history; 0 when it is the first. Who has that one has missed none.",
         ),
-        ("unit", nn(POSITION), |told| value(told.change.unit), "First position of the unit of work that it belongs to."),
+        (
+            "unit",
+            nn(POSITION),
+            |told| value(told.change.unit),
+            "First position of the unit of work that it belongs to.",
+        ),
         (
             "recordedAt",
             nn("DateTime"),
@@ -116,7 +121,12 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
         ("cause", nn("Cause"), |told| Some(FieldValue::borrowed_any(&*told.change)), "Who or what led to it."),
     ];
     let cause: &Fields<Change> = &[
-        ("client", n(TypeRef::STRING), |change| optional(change.cause.client.as_deref()), "The client, as the log has it: its id for a write, its name for an import."),
+        (
+            "client",
+            n(TypeRef::STRING),
+            |change| optional(change.cause.client.as_deref()),
+            "The client, as the log has it: its id for a write, its name for an import.",
+        ),
         ("import", n(TypeRef::ID), |change| optional(change.cause.import.as_deref()), "The import job."),
         (
             "absent",
@@ -192,9 +202,11 @@ fn connection<T: Send + Sync + 'static>(schema: SchemaBuilder, name: &str) -> Sc
         ("cursor", TypeRef::named_nn(TypeRef::STRING), |item| value(item.0.as_str()), "The place; for `after`."),
         ("node", TypeRef::named_nn(name), |item| Some(FieldValue::borrowed_any(&item.1)), "What is there."),
     ];
-    schema
-        .register(object(&format!("{name}Connection"), "A page.", page))
-        .register(object(&edge, "An entry at its place in a list.", edges))
+    schema.register(object(&format!("{name}Connection"), "A page.", page)).register(object(
+        &edge,
+        "An entry at its place in a list.",
+        edges,
+    ))
 }
 
 /// The arguments that make a filter.
@@ -210,8 +222,7 @@ pub fn filtered(arguments: &mut Vec<InputValue>) {
 
 /// Adds the fields to `Query`.
 pub fn fields(query: Object) -> Object {
-    let argument =
-        |name: &str, of: TypeRef, doc: &'static str| InputValue::new(name.to_owned(), of).description(doc);
+    let argument = |name: &str, of: TypeRef, doc: &'static str| InputValue::new(name.to_owned(), of).description(doc);
     let id = || TypeRef::named(TypeRef::ID);
     let pages = || {
         [
@@ -227,10 +238,14 @@ pub fn fields(query: Object) -> Object {
         argument("until", TypeRef::named("AsOf"), "Changes up to this; up to the last one without it."),
     ];
     filtered(&mut of_changes);
-    let changes = Field::new("changes", TypeRef::named("ChangeConnection"), |ctx| FieldFuture::new(async move { Ok(shown(&ctx, changes(&ctx).await)) }))
-        .description("What happened, in the order of the log.");
-    let history = Field::new("history", TypeRef::named("ChangeConnection"), |ctx| FieldFuture::new(async move { Ok(shown(&ctx, history(&ctx).await)) }))
-        .description("What happened to one record, from its creation on.");
+    let changes = Field::new("changes", TypeRef::named("ChangeConnection"), |ctx| {
+        FieldFuture::new(async move { Ok(shown(&ctx, changes(&ctx).await)) })
+    })
+    .description("What happened, in the order of the log.");
+    let history = Field::new("history", TypeRef::named("ChangeConnection"), |ctx| {
+        FieldFuture::new(async move { Ok(shown(&ctx, history(&ctx).await)) })
+    })
+    .description("What happened to one record, from its creation on.");
     let diff = Field::new("diff", TypeRef::named("DifferenceConnection"), |ctx| FieldFuture::new(async move { Ok(shown(&ctx, diff(&ctx).await)) })).description(
         "Records that differ between two positions, by type and sourcedId. At most one of school, class, user and sourcedId is given; without, the whole roster is compared.",
     );
@@ -434,7 +449,10 @@ async fn changes(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
             }
         };
         last = Some(change.position);
-        items.push((cursor(&format!("change:{}", change.position)), Told { change: Arc::new(change), previous: before }));
+        items.push((
+            cursor(&format!("change:{}", change.position)),
+            Told { change: Arc::new(change), previous: before },
+        ));
     }
     let info = Info {
         has_next: to < until,

@@ -35,7 +35,8 @@ pub fn build() -> Result<Schema, SchemaError> {
 
 /// `shown`: whether errors may suggest names of it.
 pub fn builder(shown: bool) -> SchemaBuilder {
-    let mut schema = Schema::build("Query", Some("Mutation"), Some("Subscription")).limit_recursive_depth(super::bounds::LEVELS);
+    let mut schema =
+        Schema::build("Query", Some("Mutation"), Some("Subscription")).limit_recursive_depth(super::bounds::LEVELS);
     if !shown {
         schema = schema.disable_suggestions();
     }

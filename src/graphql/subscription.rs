@@ -15,7 +15,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::changes::{Reader, POSITION, filtered, shared};
+use super::changes::{POSITION, Reader, filtered, shared};
 use super::document::Operation;
 use super::error::{Code, Refusal};
 use super::plan::{position, text};
@@ -51,12 +51,7 @@ struct Resume(Option<i64>);
 
 impl Gateway {
     /// Answers any operation: a query once, a subscription as long as it goes on.
-    pub fn answers(
-        &self,
-        mut request: Request,
-        client: &Client,
-        resume: Option<i64>,
-    ) -> Result<Answers, Refusal> {
+    pub fn answers(&self, mut request: Request, client: &Client, resume: Option<i64>) -> Result<Answers, Refusal> {
         let reached = Reached::default();
         if !self.is_subscription(&mut request)? {
             let (gateway, client) = (self.clone(), client.clone());
@@ -98,16 +93,20 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
         .description("Changes after this position, those that have happened first; without it, those to come.");
     let mut arguments = vec![after];
     filtered(&mut arguments);
-    let changes = SubscriptionField::new("changes", TypeRef::named_nn("Change"), |ctx| future(async move { changes(&ctx).await }))
-    .description("Each change, once and in the order of the log. Every message names its position in `extensions`, too.");
+    let changes = SubscriptionField::new("changes", TypeRef::named_nn("Change"), |ctx| {
+        future(async move { changes(&ctx).await })
+    })
+    .description(
+        "Each change, once and in the order of the log. Every message names its position in `extensions`, too.",
+    );
     let changes = arguments.into_iter().fold(changes, SubscriptionField::argument);
-    let progress = SubscriptionField::new("importProgress", TypeRef::named_nn("ImportProgress"), |ctx| future(async move { import_progress(&ctx).await }))
+    let progress = SubscriptionField::new("importProgress", TypeRef::named_nn("ImportProgress"), |ctx| {
+        future(async move { import_progress(&ctx).await })
+    })
     .description("How far an import is, until it has ended. Needs the scope `import`.")
     .argument(InputValue::new("id", TypeRef::named_nn(TypeRef::ID)).description("Of the import job."));
     let subscription = Subscription::new("Subscription").description("What is told as it happens.");
-    schema
-        .register(import_progress_object())
-        .register(subscription.field(changes).field(progress))
+    schema.register(import_progress_object()).register(subscription.field(changes).field(progress))
 }
 
 fn future<'a, S, T>(answer: impl Future<Output = Result<S, Refusal>> + Send + 'a) -> SubscriptionFieldFuture<'a>

@@ -32,7 +32,12 @@ pub async fn moving_city() -> (Server, Log) {
         for role in roles.as_array_mut().unwrap() {
             role["org"] = json!({ "sourcedId": schools[n % 2], "type": "org" });
         }
-        crate::support::patch(&server, &format!("users/{}", id(user)), json!({ "roles": roles, "primaryOrg": { "sourcedId": schools[n % 2], "type": "org" } })).await;
+        crate::support::patch(
+            &server,
+            &format!("users/{}", id(user)),
+            json!({ "roles": roles, "primaryOrg": { "sourcedId": schools[n % 2], "type": "org" } }),
+        )
+        .await;
     }
     let url = format!("{}/rosterhub/v1/roster/enrollments", server.base);
     let enrollments = server.read("enrollments?limit=3").await["enrollments"].clone();
@@ -115,7 +120,8 @@ pub fn filters(schools: &[String]) -> Vec<(String, Passes)> {
     filters
 }
 
-const CHANGE: &str = "position previousPosition unit recordType sourcedId user kind changed before after cause { client import absent }";
+const CHANGE: &str =
+    "position previousPosition unit recordType sourcedId user kind changed before after cause { client import absent }";
 
 /// All changes of a query, page by page.
 async fn walk(server: &Server, arguments: &str, first: usize) -> Vec<Value> {
@@ -205,8 +211,10 @@ async fn who_may_not_see_is_told_so() {
         previous = event.position;
     }
     let demographics = events.iter().find(|e| e.kind == "demographics").unwrap();
-    let history =
-        format!("{{ history(recordType: demographics, sourcedId: \"{}\") {{ nodes {{ kind }} }} }}", demographics.sourced_id);
+    let history = format!(
+        "{{ history(recordType: demographics, sourcedId: \"{}\") {{ nodes {{ kind }} }} }}",
+        demographics.sourced_id
+    );
     assert_eq!(code(&ask(&roster, &history).await), "FORBIDDEN");
     assert_eq!(ask(&server.token, &history).await["data"]["history"]["nodes"][0]["kind"], "CREATED");
     // Where in a file something stands is for those who audit.
@@ -296,12 +304,14 @@ async fn a_difference_is_what_two_readings_differ_in() {
     let first_import = *units.iter().nth(1).unwrap() - 1;
     let schools = schools(&server).await;
     for (from, to) in [(0, first_import), (first_import, head), (head - 5, head), (head, head)] {
-        let (before, after) = (if from == 0 { BTreeMap::new() } else { stood(&server, from).await }, stood(&server, to).await);
+        let (before, after) =
+            (if from == 0 { BTreeMap::new() } else { stood(&server, from).await }, stood(&server, to).await);
         let keys: BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
         let differs: BTreeSet<_> = keys.into_iter().filter(|key| before.get(key) != after.get(key)).collect();
         let user = differs.iter().rev().find(|key| key.0 == "user").map(|key| key.1.clone());
         let class = after.values().find_map(|record| record["class"]["sourcedId"].as_str()).unwrap().to_owned();
-        let mut scopes = vec![(String::new(), Box::new(|_: &str, _: &Value| true) as Box<dyn Fn(&str, &Value) -> bool>)];
+        let mut scopes =
+            vec![(String::new(), Box::new(|_: &str, _: &Value| true) as Box<dyn Fn(&str, &Value) -> bool>)];
         for school in &schools[..2] {
             let school = school.clone();
             // Users by their active roles, which are those that the document shows.
@@ -353,10 +363,8 @@ async fn a_difference_is_what_two_readings_differ_in() {
                 .map(|key| (key.0.to_owned(), key.1.clone()))
                 .collect();
             let found = differences(&server, from, to, &arguments).await;
-            let named: Vec<(String, String)> = found
-                .iter()
-                .map(|d| (d["recordType"].as_str().unwrap().to_owned(), id(d).to_owned()))
-                .collect();
+            let named: Vec<(String, String)> =
+                found.iter().map(|d| (d["recordType"].as_str().unwrap().to_owned(), id(d).to_owned())).collect();
             assert_eq!(named, expected, "{from} {to}{arguments}");
             for difference in found {
                 let of = |side: &str| {
@@ -364,17 +372,17 @@ async fn a_difference_is_what_two_readings_differ_in() {
                     record.as_object_mut().map(|members| members.remove("dateLastModified"));
                     record
                 };
-                let key = differs
-                    .iter()
-                    .find(|key| key.0 == difference["recordType"] && key.1 == id(&difference))
-                    .unwrap();
+                let key =
+                    differs.iter().find(|key| key.0 == difference["recordType"] && key.1 == id(&difference)).unwrap();
                 let (was, is) = (before.get(key).cloned().unwrap_or_default(), after[key].clone());
                 assert_eq!((of("before"), of("after")), (was.clone(), is.clone()));
                 let changed: BTreeSet<&str> =
                     difference["changed"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
                 let members = is.as_object().unwrap().keys().chain(was.as_object().into_iter().flat_map(|o| o.keys()));
-                let really: BTreeSet<&str> =
-                    members.map(String::as_str).filter(|name| !was.is_null() && was.get(*name) != is.get(*name)).collect();
+                let really: BTreeSet<&str> = members
+                    .map(String::as_str)
+                    .filter(|name| !was.is_null() && was.get(*name) != is.get(*name))
+                    .collect();
                 assert_eq!(changed, really);
             }
         }

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::follow::{Event, Sse, Ws};
 use crate::support::{EVERYTHING, Server, bulk, city, client, delta, open, put, run, tenant, token};
 
-const FOLLOW: &str = "subscription F($after: Position) { changes(after: $after) { position previousPosition sourcedId } }";
+const FOLLOW: &str =
+    "subscription F($after: Position) { changes(after: $after) { position previousPosition sourcedId } }";
 
 fn position(next: &Value) -> i64 {
     let position = next["data"]["changes"]["position"].as_i64().unwrap_or_else(|| panic!("{next}"));
@@ -139,7 +140,8 @@ async fn without_a_position_it_begins_with_what_is_to_come_and_ends_when_the_cli
     let server = Server::start().await;
     put(&server, "orgs/before", org("before")).await;
     let mut ws = Ws::open(&server, &server.token).await;
-    ws.subscribe("a", "subscription { changes { sourcedId kind changed before after cause { client } } }", json!({})).await;
+    ws.subscribe("a", "subscription { changes { sourcedId kind changed before after cause { client } } }", json!({}))
+        .await;
     ws.subscribe("b", "subscription { changes(types: [user]) { sourcedId } }", json!({})).await;
     // The answer to a query after it shows that the subscriptions have begun: one connection is read in order.
     ws.subscribe("q", "{ orgs { totalCount } }", json!({})).await;
@@ -222,8 +224,11 @@ async fn events_are_refused_and_end_as_the_protocol_says() {
     let mut sse = Sse::open(&server, &server.token, json!({ "query": "{ orgs { totalCount } }" }), None).await;
     assert_eq!(sse.next().await, {
         let Event::Next(mut next) = Event::Next(json!({ "data": { "orgs": { "totalCount": 0 } } })) else { panic!() };
-        let Event::Next(answer) = Sse::open(&server, &server.token, json!({ "query": "{ orgs { totalCount } }" }), None).await.next().await
-        else { panic!() };
+        let Event::Next(answer) =
+            Sse::open(&server, &server.token, json!({ "query": "{ orgs { totalCount } }" }), None).await.next().await
+        else {
+            panic!()
+        };
         next["extensions"] = answer["extensions"].clone();
         Event::Next(next)
     });
@@ -366,7 +371,12 @@ async fn assert_nothing_more(ws: &mut Ws, log: &Log, server: &Server) {
 async fn imports_that_follow_each_other_are_told_in_order() {
     let server = Server::start().await;
     let mut ws = Ws::open(&server, &server.token).await;
-    ws.subscribe("a", "subscription { changes(after: 0, types: [user, enrollment]) { position kind unit cause { import absent } } }", json!({})).await;
+    ws.subscribe(
+        "a",
+        "subscription { changes(after: 0, types: [user, enrollment]) { position kind unit cause { import absent } } }",
+        json!({}),
+    )
+    .await;
     let first = server.import(bulk(&city())).await;
     let second = server.import(delta(&city(), 20.0)).await;
     let mut last = 0;
@@ -378,7 +388,10 @@ async fn imports_that_follow_each_other_are_told_in_order() {
     };
     let count = |job: &Value| {
         let sum = |kind: &str| {
-            ["created", "changed", "withdrawn", "restored"].iter().map(|what| job["changes"][kind][*what].as_u64().unwrap_or(0)).sum::<u64>()
+            ["created", "changed", "withdrawn", "restored"]
+                .iter()
+                .map(|what| job["changes"][kind][*what].as_u64().unwrap_or(0))
+                .sum::<u64>()
         };
         sum("user") + sum("enrollment")
     };
