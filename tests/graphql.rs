@@ -1,7 +1,9 @@
 //! The GraphQL gateway, through the public port.
 
+mod changes;
 mod connections;
 mod filters;
+mod follow;
 mod http;
 mod limits;
 mod persisted;
@@ -9,6 +11,7 @@ mod relations;
 mod released;
 mod scopes;
 mod snapshot;
+mod subscriptions;
 mod writes;
 
 use std::collections::BTreeMap;

@@ -20,7 +20,7 @@ pub async fn serve(
         tracing::info!(%tenant, position, rows, "read models rebuilt for this version's projections");
     }
     let hub = Hub::open(log.clone(), config.clone()).await?;
-    let imports = hub.imports.clone();
+    let (imports, sessions) = (hub.imports.clone(), hub.sessions.clone());
     let service = service(hub);
     let listener =
         TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
@@ -30,13 +30,15 @@ pub async fn serve(
     let service =
         axum::ServiceExt::<axum::extract::Request>::into_make_service_with_connect_info::<SocketAddr>(service);
     let stop = {
-        let imports = imports.clone();
+        let (imports, sessions) = (imports.clone(), sessions.clone());
         async move {
             told_to_stop().await;
             imports.stop();
+            sessions.stop();
         }
     };
     axum::serve(listener, service).with_graceful_shutdown(stop).await?;
+    sessions.ended().await;
     // What runs is ended while there are connections; what waits is left to the next start.
     imports.ended().await;
     tracing::info!("stopped");

@@ -1,5 +1,6 @@
 //! Carrying commands out: one by one through the framework, or several aggregates as one unit of work.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use cqrs_es::persist::{EventUpcaster, PersistedEventStore, SerializedEvent};
@@ -78,11 +79,22 @@ pub fn read_event<R: Record>(
     event_version: &str,
     payload: &str,
 ) -> Result<Event<R>, serde_json::Error> {
-    if event_version == Event::<R>::VERSION {
-        return serde_json::from_str(payload);
+    serde_json::from_str(&present_payload(upcasters, R::ENTITY.kind, event_type, event_version, payload)?)
+}
+
+/// A payload in its present form. JSON, as it was written if it has that form.
+pub fn present_payload<'a>(
+    upcasters: Upcasters,
+    kind: EntityType,
+    event_type: &str,
+    event_version: &str,
+    payload: &'a str,
+) -> Result<Cow<'a, str>, serde_json::Error> {
+    if event_version == Event::<()>::VERSION {
+        return Ok(Cow::Borrowed(payload));
     }
     let (event_type, event_version) = (event_type.to_owned(), event_version.to_owned());
-    let (payload, aggregate_type) = (serde_json::from_str(payload)?, R::ENTITY.name.to_owned());
+    let (payload, aggregate_type) = (serde_json::from_str(payload)?, kind.name().to_owned());
     let event = SerializedEvent::new(String::new(), 0, aggregate_type, event_type, event_version, payload, Value::Null);
     let event = upcasters().iter().fold(event, |event, upcaster| {
         match upcaster.can_upcast(&event.event_type, &event.event_version) {
@@ -90,7 +102,7 @@ pub fn read_event<R: Record>(
             false => event,
         }
     });
-    serde_json::from_value(event.payload)
+    Ok(Cow::Owned(event.payload.to_string()))
 }
 
 /// Carries commands out for one tenant.

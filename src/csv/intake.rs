@@ -134,6 +134,11 @@ impl Intake {
         Ok(id)
     }
 
+    /// How far an import of this process is; none when it has ended, or runs in another.
+    pub fn progress(&self, id: Uuid) -> Option<watch::Receiver<Progress>> {
+        self.running.get(id)
+    }
+
     /// Waits for the end of an import of this process, no longer than [`LONGEST_WAIT`].
     pub async fn wait(&self, id: Uuid, seconds: u64) {
         if let Some(mut progress) = self.running.get(id).filter(|_| seconds > 0) {

@@ -3,6 +3,7 @@
 
 pub mod bounds;
 pub mod budget;
+pub mod changes;
 pub mod document;
 pub mod error;
 pub mod execution;
@@ -21,8 +22,12 @@ pub mod plan;
 pub mod resolve;
 pub mod roots;
 pub mod schema;
+pub mod sessions;
+pub mod sse;
+pub mod subscription;
 pub mod text;
 pub mod upload;
+pub mod ws;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +40,7 @@ use crate::auth::Client;
 use crate::auth::limit::Standing;
 use crate::config::GraphqlConfig;
 use crate::csv::intake::Intake;
+use crate::feed::Feed;
 use crate::log::Log;
 use budget::Budgets;
 use document::{Limits, Operation};
@@ -103,6 +109,7 @@ impl Gateway {
     pub fn new(log: Log, imports: Intake, config: &GraphqlConfig) -> Result<Self, OpenError> {
         let fingerprint = Fingerprint(log.projections().fingerprint().to_owned());
         let schema = schema::builder(config.introspection).data(fingerprint).data(imports).data(log.clone());
+        let schema = schema.data(Feed::new(log.clone()));
         Ok(Self {
             schema: schema.finish()?,
             log,

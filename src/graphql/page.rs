@@ -25,6 +25,14 @@ pub struct Page {
     order: String,
 }
 
+/// What lies beyond a page that is not of records.
+pub struct Info {
+    pub has_next: bool,
+    pub has_previous: bool,
+    pub start: Option<String>,
+    pub end: Option<String>,
+}
+
 /// A cursor: a row's place in an order. It holds no position: `asOf` keeps a walk at one.
 #[derive(Serialize, Deserialize)]
 struct Cursor {

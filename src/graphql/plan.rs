@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use async_graphql::Value;
 use async_graphql::parser::types::Field as AstField;
 
+use super::changes;
 use super::document::{Operation, Selected};
 use super::error::{Code, Refusal};
 use super::id;
@@ -145,7 +146,10 @@ impl Planner<'_> {
         match (root.name, Root::find(root.name)) {
             ("node", _) => self.node(root, cost).map(Some),
             (_, Some(found)) => self.root(root, found, cost).map(Some),
-            _ => imports::cost(self, root, cost).map(|()| None),
+            _ => {
+                changes::cost(self, root, cost);
+                imports::cost(self, root, cost).map(|()| None)
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::id;
 use super::load::{Connection, Item, Loaded, ids, parts};
 use super::members::Members;
 use super::model::{Content, Field, Form, Ids, object_name};
+use super::page::Info;
 use super::plan::forbidden;
 use crate::auth::{Client, Scope};
 use crate::query::etag::record_version;
@@ -105,6 +106,14 @@ fn value(members: &Members, member: &str, form: Form) -> Option<Value> {
 
 /// The value of a field of a connection.
 pub fn connection<'a>(name: &'static str, ctx: ResolverContext<'a>) -> FieldFuture<'a> {
+    if let Some(info) = ctx.parent_value.downcast_ref::<Info>() {
+        return FieldFuture::from_value(match name {
+            "hasNextPage" => Some(info.has_next.into()),
+            "hasPreviousPage" => Some(info.has_previous.into()),
+            "startCursor" => info.start.clone().map(Value::from),
+            _ => info.end.clone().map(Value::from),
+        });
+    }
     let Some(connection) = ctx.parent_value.downcast_ref::<Connection>() else { return FieldFuture::Value(None) };
     let items = || connection.items.iter().map(|item| FieldValue::borrowed_any(item));
     FieldFuture::Value(match name {

@@ -5,6 +5,7 @@ use async_graphql::dynamic::{
     Scalar, Schema, SchemaBuilder, SchemaError, TypeRef,
 };
 
+use super::changes;
 use super::execution::Execution;
 use super::imports;
 use super::inputs;
@@ -14,6 +15,7 @@ use super::mutation;
 use super::page;
 use super::resolve;
 use super::roots::ROOTS;
+use super::subscription;
 use crate::roster::EntityType;
 use crate::roster::vocabulary::{ROLE_TYPE, STATUS, Vocabulary};
 
@@ -33,7 +35,8 @@ pub fn build() -> Result<Schema, SchemaError> {
 
 /// `shown`: whether errors may suggest names of it.
 pub fn builder(shown: bool) -> SchemaBuilder {
-    let mut schema = Schema::build("Query", Some("Mutation"), None).limit_recursive_depth(super::bounds::LEVELS);
+    let mut schema =
+        Schema::build("Query", Some("Mutation"), Some("Subscription")).limit_recursive_depth(super::bounds::LEVELS);
     if !shown {
         schema = schema.disable_suggestions();
     }
@@ -61,7 +64,8 @@ pub fn builder(shown: bool) -> SchemaBuilder {
         schema = connection(schema, kind);
     }
     schema = mutation::register(inputs::register(schema));
-    imports::register(schema).register(imports::queries(query()))
+    schema = subscription::register(changes::register(imports::register(schema)));
+    schema.register(changes::fields(imports::queries(query())))
 }
 
 fn vocabulary(name: &str, doc: &str, vocabulary: &Vocabulary) -> Enum {

@@ -104,6 +104,12 @@ impl Log {
         (head > 0 && self.heads.is_fresh()).then_some(head)
     }
 
+    /// The head as it is seen to grow; 0 until it was first seen, which takes a poll at the most. While it is held the
+    /// tenant is watched.
+    pub fn heads(&self, tenant: &Tenant) -> watch::Receiver<i64> {
+        self.heads.watch(tenant)
+    }
+
     /// Waits until the log has passed `position`; gives the head that was seen.
     pub async fn wait_beyond(&self, tenant: &Tenant, position: i64) -> Result<i64, sqlx::Error> {
         let mut watched = self.heads.watch(tenant);

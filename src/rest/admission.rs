@@ -1,6 +1,8 @@
 //! What every request to an API passes first: who is it, may it call from there, does it ask too often. Which scope
 //! it needs, each endpoint says for itself.
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -46,23 +48,55 @@ async fn identify<R: Refusal>(
 ) -> Result<(Request, Option<Standing>), (R, Option<Standing>)> {
     let (mut parts, body) = request.into_parts();
     let token = bearer(&parts.headers).map_err(|()| (R::unauthorised(true), None))?;
-    let token = token.ok_or_else(|| (R::unauthorised(false), None))?;
-    let client = hub.auth.bearer(token).await.map_err(|e| (R::from(e), None))?;
-    let client = client.ok_or_else(|| (R::unauthorised(true), None))?;
+    let token = token.ok_or_else(|| (R::unauthorised(false), None))?.to_owned();
     let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(&mut parts, hub).await;
-    if !client.may_call_from(address) {
-        return Err((R::wrong_address(), None));
-    }
-    let standing = hub.auth.limit(&client);
-    if let Some(wait) = standing.and_then(|s| s.wait) {
-        return Err((R::too_many_requests(wait), standing));
-    }
+    let admitted = admit_token(hub, &token, address).await;
+    let (client, standing) = admitted.map_err(|(denied, standing)| (denied.refusal(), standing))?;
     parts.extensions.insert(client);
     Ok((Request::from_parts(parts, body), standing))
 }
 
+/// Why a token is not let in.
+pub enum Denied {
+    Unknown,
+    WrongAddress,
+    /// Seconds after which to ask again.
+    TooMany(u64),
+    Sql(sqlx::Error),
+}
+
+impl Denied {
+    /// In the words of an API.
+    pub fn refusal<R: Refusal>(self) -> R {
+        match self {
+            Self::Unknown => R::unauthorised(true),
+            Self::WrongAddress => R::wrong_address(),
+            Self::TooMany(wait) => R::too_many_requests(wait),
+            Self::Sql(error) => R::from(error),
+        }
+    }
+}
+
+/// The client of a token, with where it stands in its limit, of which this takes one request.
+pub async fn admit_token(
+    hub: &Hub,
+    token: &str,
+    address: Option<IpAddr>,
+) -> Result<(Client, Option<Standing>), (Denied, Option<Standing>)> {
+    let client = hub.auth.bearer(token).await.map_err(|e| (Denied::Sql(e), None))?;
+    let client = client.ok_or((Denied::Unknown, None))?;
+    if !client.may_call_from(address) {
+        return Err((Denied::WrongAddress, None));
+    }
+    let standing = hub.auth.limit(&client);
+    match standing.and_then(|s| s.wait) {
+        Some(wait) => Err((Denied::TooMany(wait), standing)),
+        None => Ok((client, standing)),
+    }
+}
+
 /// The bearer token of a request; `None` when it has none. An error when it cannot be read, or there are two.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let value = value.to_str().map_err(drop)?;

@@ -34,6 +34,7 @@ use tower_layer::Layer as _;
 use crate::auth::{Auth, AuthError, Client, Scope};
 use crate::config::Config;
 use crate::csv::intake::Intake;
+use crate::graphql::sessions::Sessions;
 use crate::graphql::{Gateway, http};
 use crate::log::Log;
 use crate::query::counts::Counts;
@@ -57,6 +58,7 @@ pub struct Hub {
     pub config: Arc<Config>,
     pub auth: Arc<Auth>,
     pub graphql: Gateway,
+    pub sessions: Arc<Sessions>,
     proxies: Arc<Proxies>,
     pub imports: Intake,
     counts: Counts,
@@ -80,9 +82,11 @@ pub enum OpenError {
 impl Hub {
     pub async fn open(log: Log, config: Config) -> Result<Self, OpenError> {
         let imports = Intake::new(&log, &config);
+        let auth = Arc::new(Auth::open(log.db(), &config).await?);
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
-            auth: Arc::new(Auth::open(log.db(), &config).await?),
+            sessions: Sessions::start(auth.clone()),
+            auth,
             graphql: Gateway::new(log.clone(), imports.clone(), &config.graphql)?,
             imports,
             counts: Counts::new(log.db().clone()),

@@ -17,7 +17,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::error::{Code, Refusal};
 use super::persisted::Asked;
-use super::{explorer, operation_type, upload};
+use super::{explorer, operation_type, sse, upload, ws};
 use crate::auth::Client;
 use crate::rest::Hub;
 use crate::rest::address::PublicAddress;
@@ -35,7 +35,9 @@ pub fn router(hub: Hub) -> Router<Hub> {
         .method_not_allowed_fallback(async || Refused::from(Code::MethodNotAllowed))
         .layer(from_fn_with_state(hub.clone(), admit::<Refused>))
         .layer(CatchPanicLayer::custom(|_| Refused::from(Code::Internal).into_response()))
-        .layer(from_fn_with_state(hub, negotiate));
+        .layer(from_fn_with_state(hub.clone(), negotiate))
+        .layer(from_fn_with_state(hub.clone(), sse::divert))
+        .layer(from_fn_with_state(hub, ws::divert));
     graphql.merge(explorer::router())
 }
 
@@ -85,7 +87,8 @@ fn prepare(hub: &Hub, asked: Asked) -> Result<Operation, Refusal> {
     hub.graphql.request(asked)
 }
 
-fn sizes(hub: &Hub) -> Sizes {
+/// The bounds of a request.
+pub fn sizes(hub: &Hub) -> Sizes {
     let config = &hub.config.graphql;
     Sizes { document: config.max_document_bytes, variables: config.max_variables_bytes }
 }

@@ -23,6 +23,13 @@ pub struct Sizes {
     pub variables: usize,
 }
 
+impl Sizes {
+    /// Bytes of a request at most. In JSON a document can be longer than it is: \n, \".
+    pub fn request(self) -> usize {
+        2 * self.document + self.variables + REST
+    }
+}
+
 /// The members of a request, each as it was written. Others are passed over, as the specification wants.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -98,8 +105,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn receive(body: Body, sizes: Sizes) -> Result<Vec<u8>, Refusal> {
-    // In JSON a document can be longer than it is: \n, \".
-    let limit = 2 * sizes.document + sizes.variables + REST;
+    let limit = sizes.request();
     let mut bytes = Vec::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {

@@ -1,0 +1,86 @@
+//! Which changes a reader is told of.
+
+use super::Change;
+use crate::roster::EntityType;
+
+/// All conditions hold. Two equal filters pass the same changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Filter {
+    /// Record types, each once, in the order of [`EntityType::ALL`].
+    types: Vec<EntityType>,
+    school: Option<String>,
+    sourced_id: Option<String>,
+}
+
+/// Record types that name their school or org themselves, and the member that does.
+pub(super) const PLACES: [(EntityType, &str); 4] = [
+    (EntityType::Course, "org"),
+    (EntityType::Class, "school"),
+    (EntityType::Role, "org"),
+    (EntityType::Enrollment, "school"),
+];
+
+impl Filter {
+    /// `types`: empty, all of them. `demographics`: whether the reader may see them; without, they are left out as if
+    /// they had been filtered.
+    pub fn new(types: &[EntityType], school: Option<String>, sourced_id: Option<String>, demographics: bool) -> Self {
+        let asked = |kind: &EntityType| types.is_empty() || types.contains(kind);
+        let allowed = |kind: &EntityType| demographics || *kind != EntityType::Demographics;
+        let types = EntityType::ALL.into_iter().filter(|kind| asked(kind) && allowed(kind)).collect();
+        Self { types, school, sourced_id }
+    }
+
+    /// Every change passes.
+    pub fn everything() -> Self {
+        Self::new(&[], None, None, true)
+    }
+
+    pub fn is_everything(&self) -> bool {
+        self.types.len() == EntityType::ALL.len() && self.school.is_none() && self.sourced_id.is_none()
+    }
+
+    pub fn types(&self) -> &[EntityType] {
+        &self.types
+    }
+
+    pub fn school(&self) -> Option<&str> {
+        self.school.as_deref()
+    }
+
+    pub fn sourced_id(&self) -> Option<&str> {
+        self.sourced_id.as_deref()
+    }
+
+    /// The same as the condition in [`read`](super::read), for changes at hand. With a school, they must have been
+    /// read with [`Detail::Full`](super::Detail).
+    pub fn passes(&self, change: &Change) -> bool {
+        self.types.contains(&change.entity)
+            && self.sourced_id.as_ref().is_none_or(|id| *id == change.sourced_id)
+            && self.school.as_ref().is_none_or(|school| {
+                change.entity == EntityType::AcademicSession || change.schools.iter().any(|org| org == school)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roster::Kind;
+
+    #[test]
+    fn demographics_are_left_out_without_the_right() {
+        assert!(Filter::everything().is_everything());
+        let without = Filter::new(&[], None, None, false);
+        assert!(!without.is_everything() && !without.types().contains(&EntityType::Demographics));
+        assert!(Filter::new(&[EntityType::Demographics], None, None, false).types().is_empty());
+    }
+
+    #[test]
+    fn places_are_members_that_refer_to_an_org() {
+        for (kind, member) in PLACES {
+            let field = kind.entity().fields.iter().find(|field| field.json == member).unwrap();
+            assert!(matches!(field.kind, Kind::GuidRef));
+            assert_eq!(field.reference.unwrap().target, EntityType::Org);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Subscriptions: changes as they happen, and how far an import is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_graphql::dynamic::{
+    Field, FieldFuture, FieldValue, InputValue, Object, ResolverContext, SchemaBuilder, Subscription,
+    SubscriptionField, SubscriptionFieldFuture, TypeRef,
+};
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Name, Request, Response, Value};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::changes::{POSITION, Reader, filtered, shared};
+use super::document::Operation;
+use super::error::{Code, Refusal};
+use super::plan::{position, text};
+use super::{Gateway, bounds, code_errors};
+use crate::auth::{Client, Scope};
+use crate::csv::import::Progress;
+use crate::csv::intake::Intake;
+use crate::csv::job::{self, Job};
+use crate::feed::tail::{Tail, Told};
+use crate::log::{Log, Tenant};
+
+/// How often the state of an import of another process is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Answers to one operation, and how far they are.
+pub struct Answers {
+    pub responses: BoxStream<'static, Response>,
+    pub reached: Reached,
+}
+
+/// The position up to which a subscriber has been told everything; 0 while there is none.
+#[derive(Clone, Default)]
+pub struct Reached(Arc<AtomicI64>);
+
+impl Reached {
+    pub fn position(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|position| *position > 0)
+    }
+}
+
+/// Where a subscriber goes on who has lost its connection; it stands above the argument `after`.
+struct Resume(Option<i64>);
+
+impl Gateway {
+    /// Answers any operation: a query once, a subscription as long as it goes on.
+    pub fn answers(&self, mut request: Request, client: &Client, resume: Option<i64>) -> Result<Answers, Refusal> {
+        let reached = Reached::default();
+        if !self.is_subscription(&mut request)? {
+            let (gateway, client) = (self.clone(), client.clone());
+            let responses = stream::once(async move { gateway.answer(request, &client).await }).boxed();
+            return Ok(Answers { responses, reached });
+        }
+        self.persisted.register(&request);
+        let request = request.data(client.clone()).data(Resume(resume)).data(reached.clone());
+        let at = reached.clone();
+        let responses = self.schema.execute_stream(request).map(move |mut response| {
+            code_errors(&mut response);
+            if let Some(position) = at.position().filter(|_| response.errors.is_empty()) {
+                response.extensions.insert("position".into(), position.into());
+            }
+            response
+        });
+        Ok(Answers { responses: responses.boxed(), reached })
+    }
+
+    /// Whether the operation is one; if so, it has one field and is within the bounds.
+    fn is_subscription(&self, request: &mut Request) -> Result<bool, Refusal> {
+        let (name, variables) = (request.operation_name.clone(), request.variables.clone());
+        let document = request.parsed_query().map_err(|error| Refusal::new(Code::ParseFailed, error.message))?;
+        bounds::check(document, self.settings.limits)?;
+        let operation = Operation::find(document, name.as_deref(), &variables, self.settings.limits)?;
+        if operation.definition.ty != OperationType::Subscription {
+            return Ok(false);
+        }
+        match operation.roots()?.len() {
+            1 => Ok(true),
+            _ => Err(Refusal::new(Code::ValidationFailed, "A subscription has one field.")),
+        }
+    }
+}
+
+/// Adds `Subscription` and its types.
+pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
+    let after = InputValue::new("after", TypeRef::named(POSITION))
+        .description("Changes after this position, those that have happened first; without it, those to come.");
+    let mut arguments = vec![after];
+    filtered(&mut arguments);
+    let changes = SubscriptionField::new("changes", TypeRef::named_nn("Change"), |ctx| {
+        future(async move { changes(&ctx).await })
+    })
+    .description(
+        "Each change, once and in the order of the log. Every message names its position in `extensions`, too.",
+    );
+    let changes = arguments.into_iter().fold(changes, SubscriptionField::argument);
+    let progress = SubscriptionField::new("importProgress", TypeRef::named_nn("ImportProgress"), |ctx| {
+        future(async move { import_progress(&ctx).await })
+    })
+    .description("How far an import is, until it has ended. Needs the scope `import`.")
+    .argument(InputValue::new("id", TypeRef::named_nn(TypeRef::ID)).description("Of the import job."));
+    let subscription = Subscription::new("Subscription").description("What is told as it happens.");
+    schema.register(import_progress_object()).register(subscription.field(changes).field(progress))
+}
+
+fn future<'a, S, T>(answer: impl Future<Output = Result<S, Refusal>> + Send + 'a) -> SubscriptionFieldFuture<'a>
+where
+    S: Stream<Item = async_graphql::Result<T>> + Send + 'a,
+    T: Send + Sync + 'static,
+{
+    SubscriptionFieldFuture::new(async move {
+        let told = answer.await.map_err(Refusal::into_error)?;
+        Ok(told.map_ok(|item| FieldValue::owned_any(item)))
+    })
+}
+
+async fn changes(
+    ctx: &ResolverContext<'_>,
+) -> Result<impl Stream<Item = async_graphql::Result<Told>> + use<>, Refusal> {
+    let reader = Reader::of(ctx)?;
+    let missing = |_| Refusal::new(Code::Internal, "The hub failed.");
+    let filter = reader.filter()?;
+    let (values, previous) = reader.wanted(&[&[]])?;
+    let head = reader.head().await?;
+    let after = match ctx.data::<Resume>().map_err(missing)?.0 {
+        Some(position) => Some(position),
+        None => position(&reader.argument("after"))?,
+    };
+    if let Some(after) = after.filter(|after| *after > head) {
+        return Err(Refusal::input(format!("The log has not reached position {after}.")));
+    }
+    let reached = ctx.data::<Reached>().map_err(missing)?.0.clone();
+    let after = after.unwrap_or(head);
+    let tail = Tail { tenant: reader.tenant().clone(), filter, values, previous, after, reached };
+    let told = reader.feed.tail(tail);
+    Ok(told.map_err(|error| shared(&error).into_error()))
+}
+
+/// How far an import is.
+struct Standing {
+    job: Job,
+    progress: Progress,
+}
+
+fn import_progress_object() -> Object {
+    let field = |name: &'static str, of: TypeRef, doc: &str| {
+        Field::new(name, of, move |ctx| {
+            let Some(Standing { job, progress }) = ctx.parent_value.downcast_ref() else {
+                return FieldFuture::Value(None);
+            };
+            let state = if progress.state.is_empty() { job.state.as_str() } else { progress.state };
+            FieldFuture::from_value(match name {
+                "id" => Some(Value::from(job.id.to_string())),
+                "state" => Some(Value::Enum(Name::new(state.to_ascii_uppercase()))),
+                "done" => (!progress.state.is_empty()).then(|| progress.done.into()),
+                "total" => progress.total.map(Value::from),
+                "errors" => Some(job.errors.into()),
+                "position" => job.position.map(Value::from),
+                _ => job.failure.clone().map(Value::from),
+            })
+        })
+        .description(doc)
+    };
+    Object::new("ImportProgress")
+        .description("How far an import is. What a slow reader misses is passed over; the end is always told.")
+        .field(field("id", TypeRef::named_nn(TypeRef::ID), "Of the import job."))
+        .field(field("state", TypeRef::named_nn("ImportState"), "Where it is."))
+        .field(field("done", TypeRef::named(TypeRef::INT), "Rows read, or records applied; none when it is not known."))
+        .field(field("total", TypeRef::named(TypeRef::INT), "Out of, when it is known."))
+        .field(field("errors", TypeRef::named_nn(TypeRef::INT), "Errors found so far."))
+        .field(field("position", TypeRef::named(POSITION), "The log position of the roster with the import applied."))
+        .field(field("failure", TypeRef::named(TypeRef::STRING), "Why it failed, when not for errors in the set."))
+}
+
+struct Watched {
+    log: Log,
+    tenant: Tenant,
+    id: Uuid,
+    /// Of an import of this process.
+    progress: Option<watch::Receiver<Progress>>,
+    told: Option<(String, i64)>,
+    job: Option<Job>,
+    ended: bool,
+}
+
+async fn import_progress(
+    ctx: &ResolverContext<'_>,
+) -> Result<impl Stream<Item = async_graphql::Result<Standing>> + use<>, Refusal> {
+    let missing = |_| Refusal::new(Code::Internal, "The hub failed.");
+    let client: &Client = ctx.data().map_err(missing)?;
+    if !client.may_any(&[Scope::Import]) {
+        return Err(super::plan::forbidden(&[Scope::Import]));
+    }
+    let feed: &crate::feed::Feed = ctx.data().map_err(missing)?;
+    let intake: &Intake = ctx.data().map_err(missing)?;
+    let given = ctx.args.get("id").and_then(|id| text(id.as_value())).and_then(|id| Uuid::try_parse(&id).ok());
+    let (log, tenant) = (feed.log().clone(), client.tenant.clone());
+    let job = match given {
+        Some(id) => job::find(&log, &tenant, id).await?,
+        None => None,
+    };
+    let job = job.ok_or_else(|| Refusal::input("There is no such import."))?;
+    let progress = intake.progress(job.id);
+    let watched = Watched { log, tenant, id: job.id, progress, told: None, job: None, ended: false };
+    Ok(stream::try_unfold(watched, |mut watched| async move {
+        let standing = watched.next().await.map_err(|error| Refusal::from(error).into_error())?;
+        Ok(standing.map(|standing| (standing, watched)))
+    }))
+}
+
+impl Watched {
+    async fn next(&mut self) -> Result<Option<Standing>, sqlx::Error> {
+        loop {
+            if self.ended {
+                return Ok(None);
+            }
+            let begun = self.job.is_some();
+            let progress = match self.progress.as_mut() {
+                Some(progress) => match begun && progress.changed().await.is_err() {
+                    false => progress.borrow_and_update().clone(),
+                    true => {
+                        self.progress = None; // it has ended
+                        Progress::default()
+                    }
+                },
+                None => {
+                    if begun {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                    Progress::default()
+                }
+            };
+            let known = self.job.as_ref().filter(|job| !progress.state.is_empty() && job.state == progress.state);
+            let job = match known {
+                Some(job) => job.clone(),
+                None => match job::find(&self.log, &self.tenant, self.id).await? {
+                    Some(job) => job,
+                    None => return Ok(None),
+                },
+            };
+            self.job = Some(job.clone());
+            self.ended = job.finished_at.is_some();
+            let progress = if self.ended { Progress::default() } else { progress };
+            // A job that is only looked at is told when something is new.
+            let seen = (job.state.clone(), job.errors);
+            if !self.ended && progress.state.is_empty() && self.told.as_ref() == Some(&seen) {
+                continue;
+            }
+            self.told = Some(seen);
+            return Ok(Some(Standing { job, progress }));
+        }
+    }
+}
