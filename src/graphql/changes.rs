@@ -505,7 +505,8 @@ async fn diff(ctx: &ResolverContext<'_>) -> Result<Listed<Difference>, Refusal> 
         return Err(Refusal::input("from is not later than to."));
     }
     let mut scopes = Vec::new();
-    let whose: [(&str, fn(String) -> Whose); 4] =
+    type Of = fn(String) -> Whose;
+    let whose: [(&str, Of); 4] =
         [("school", Whose::School), ("class", Whose::Class), ("user", Whose::User), ("sourcedId", Whose::Record)];
     for (name, scope) in whose {
         scopes.extend(reader.id(name)?.map(scope));

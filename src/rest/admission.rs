@@ -96,7 +96,7 @@ pub async fn admit_token(
 }
 
 /// The bearer token of a request; `None` when it has none. An error when it cannot be read, or there are two.
-pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let value = value.to_str().map_err(drop)?;

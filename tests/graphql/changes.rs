@@ -109,7 +109,7 @@ pub fn filters(schools: &[String]) -> Vec<(String, Passes)> {
         ("types: [role]".into(), Box::new(|e| e.kind == "role")),
         ("sourcedId: \"new\"".into(), Box::new(|e| e.sourced_id == "new")),
     ];
-    for school in schools.iter().take(2).cloned() {
+    for school in schools.iter().take(2) {
         let also = school.clone();
         let of = move |e: &Naive, school: &str| e.kind == "academicSession" || e.schools.contains(school);
         filters.push((format!("school: \"{school}\""), Box::new(move |e| of(e, &school))));
