@@ -68,9 +68,12 @@ async fn main() -> Result<(), Failure> {
     }
     let spent = processor_time(pid)? - cpu;
     println!("{writes} writes, each told to all; from the sending of the write:");
-    for (what, times) in
-        [("the write's own answer", &mut own), ("message", &mut times), ("first of a write", &mut firsts), ("last of a write", &mut lasts)]
-    {
+    for (what, times) in [
+        ("the write's own answer", &mut own),
+        ("message", &mut times),
+        ("first of a write", &mut firsts),
+        ("last of a write", &mut lasts),
+    ] {
         times.sort();
         let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e3;
         println!("  {what}: p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms", at(0.5), at(0.95), at(0.99));

@@ -110,7 +110,7 @@ pub fn filters(schools: &[String]) -> Vec<(String, Passes)> {
         ("sourcedId: \"new\"".into(), Box::new(|e| e.sourced_id == "new")),
     ];
     for school in schools.iter().take(2) {
-        let also = school.clone();
+        let (school, also) = (school.clone(), school.clone());
         let of = move |e: &Naive, school: &str| e.kind == "academicSession" || e.schools.contains(school);
         filters.push((format!("school: \"{school}\""), Box::new(move |e| of(e, &school))));
         let arguments = format!("school: \"{also}\", types: [user, userProfile, enrollment]");
