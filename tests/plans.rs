@@ -10,7 +10,7 @@ use rosterhub::sample::{Dialect, SampleOptions};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 
-use crate::support::{Server, bulk, delta, put, run};
+use crate::support::{Server, bulk, delta, put, run, until};
 
 /// A table of more rows must not be read whole.
 const BIG: f64 = 1_000.0;
@@ -49,6 +49,16 @@ impl Database {
         assert_eq!(run(&url, &["tenant", "create", "midori"]).0, 0);
         let server = Server::on(&url);
         server.import(bulk(options)).await;
+        // So much was new that Postgres was told to look at it.
+        let mut hub = sqlx::PgConnection::connect(&postgres.admin_url("hub")).await.unwrap();
+        let looked_at = "select last_analyze is not null from pg_stat_user_tables where relname = 'enrollments'";
+        let asked = sqlx::PgPool::connect(&postgres.admin_url("hub")).await.unwrap();
+        until("the read models have been looked at", || {
+            let asked = asked.clone();
+            async move { sqlx::query_scalar(looked_at).fetch_one(&asked).await.unwrap() }
+        })
+        .await;
+        asked.close().await;
         server.import(delta(options, 2.0)).await;
         let term = server.read("terms?limit=1").await["academicSessions"][0]["sourcedId"].clone();
         let period = json!({
@@ -57,7 +67,6 @@ impl Database {
         });
         put(&server, "academicSessions/midterm", period).await;
         drop(server);
-        let mut hub = sqlx::PgConnection::connect(&postgres.admin_url("hub")).await.unwrap();
         hub.execute("vacuum analyze").await.unwrap();
         let sizes: Vec<(String, f32)> = sqlx::query_as(
             "select relname::text, reltuples from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace",

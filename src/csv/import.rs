@@ -31,6 +31,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 
 /// Times that an import tries, a second apart, to reach a database that is away.
 const PATIENCE: u32 = 60;
+/// Changes after which the statistics of read models are gathered anew.
+const MANY: i64 = 10_000;
 
 /// How far an import is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -255,7 +257,21 @@ impl Run {
         .await?;
         lap(&mut self.phases, "apply");
         self.complete(tx).await?;
+        if total >= MANY {
+            self.look_at(counts.keys().filter_map(|name| EntityType::from_name(name))).await;
+        }
         Ok(())
+    }
+
+    /// Lets Postgres look at the read models that have changed: what it plans for an empty table is slow in a full one,
+    /// and short reads keep their plans until it has looked. That it fails takes nothing from the import.
+    async fn look_at(&mut self, kinds: impl Iterator<Item = EntityType>) {
+        for kind in kinds {
+            let sql = format!("analyze {}", kind.entity().table);
+            if let Err(error) = sqlx::query(&sql).execute(&mut *self.conn).await {
+                tracing::warn!(%error, "statistics of a read model could not be gathered");
+            }
+        }
     }
 
     /// The job is completed in the very transaction that makes its events visible.
