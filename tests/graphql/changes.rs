@@ -256,7 +256,7 @@ async fn a_history_is_the_events_of_its_record() {
         assert_eq!(data["page"]["pageInfo"]["hasNextPage"], true);
         seen += 1;
     }
-    assert!(seen > 5, "{seen}");
+    assert!(seen >= 3, "the enrollments that were deleted: {seen}");
     let none = server.query("{ history(recordType: org, sourcedId: \"nobody\") { nodes { kind } } }").await;
     assert_eq!(none["history"]["nodes"], json!([]));
 }
