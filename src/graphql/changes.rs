@@ -401,15 +401,6 @@ impl<'a, 'c> Reader<'a, 'c> {
     }
 }
 
-/// An error that several readers share.
-pub fn shared(error: &sqlx::Error) -> Refusal {
-    if crate::db::is_unavailable(error) {
-        return Refusal::new(Code::Unavailable, "The database is away; ask again.");
-    }
-    tracing::error!(%error, "reading changes failed");
-    Refusal::new(Code::Internal, "The hub failed; the failure has been logged.")
-}
-
 fn cursor(place: &str) -> String {
     URL_SAFE_NO_PAD.encode(place)
 }
@@ -445,7 +436,7 @@ async fn changes(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
             (true, Some(last)) => Some(last),
             (true, None) => {
                 let found = reader.feed.previous(reader.tenant(), &filter, change.position).await;
-                Some(found.map_err(|error| shared(&error))?)
+                Some(found.map_err(|error| Refusal::from(&*error))?)
             }
         };
         last = Some(change.position);

@@ -138,8 +138,7 @@ impl Refusal {
 
     /// As the error of the field that is being resolved, which is null then.
     pub fn report<'a>(self, ctx: &Context<'a>) {
-        let error = async_graphql::Error::new(self.message).extend_with(|_, e| e.set("code", self.code.name()));
-        ctx.add_error(ctx.set_error_path(error.into_server_error(ctx.item.pos)));
+        ctx.add_error(ctx.set_error_path(self.into_error().into_server_error(ctx.item.pos)));
     }
 
     /// As the error of a field.
@@ -150,11 +149,18 @@ impl Refusal {
 
 impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+/// Of an error that several readers share.
+impl From<&sqlx::Error> for Refusal {
+    fn from(error: &sqlx::Error) -> Self {
         // query_canceled: what `statement_timeout` raises
         if error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014")) {
             return Self::timed_out();
         }
-        if is_unavailable(&error) {
+        if is_unavailable(error) {
             return Self::new(Code::Unavailable, "The database is away; ask again.");
         }
         // 22…: a value that Postgres cannot take, such as the key of a forged cursor.

@@ -153,7 +153,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Reads `asOf` and `atLeast`, which must agree over the whole operation.
+    /// Reads `asOf`, which is the same wherever it is given, and `atLeast`, of which the largest counts.
     fn snapshot(&self, field: &AstField, plan: &mut Plan) -> Result<(), Refusal> {
         let differ = |name: &str| {
             Refusal::input(format!("An operation reads at one position: {name} is the same in all its fields."))

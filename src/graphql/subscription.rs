@@ -15,7 +15,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::changes::{POSITION, Reader, filtered, shared};
+use super::changes::{POSITION, Reader, filtered};
 use super::document::Operation;
 use super::error::{Code, Refusal};
 use super::plan::{position, text};
@@ -139,7 +139,7 @@ async fn changes(
     let after = after.unwrap_or(head);
     let tail = Tail { tenant: reader.tenant().clone(), filter, values, previous, after, reached };
     let told = reader.feed.tail(tail);
-    Ok(told.map_err(|error| shared(&error).into_error()))
+    Ok(told.map_err(|error| Refusal::from(&*error).into_error()))
 }
 
 /// How far an import is.

@@ -169,30 +169,10 @@ impl Query {
         let at = as_of.map(|at| parameters.add(Value::Number(at)));
         let found = self.parents(at.as_deref(), &mut parameters);
         let rows = self.rows(at.as_deref(), &mut parameters);
-        let descending = self.sort.as_ref().is_some_and(|sort| sort.descending) != is_backward(start);
-        let (direction, sign) = if descending { (" desc", "<") } else { ("", ">") };
-        let key = self.sort.as_ref().map(|sort| sort_key(&sort.operand, &mut parameters));
-        let order = match &key {
-            Some((key, _)) => format!("{key}{direction}, r.sourced_id{direction}"),
-            None => format!("r.sourced_id{direction}"),
-        };
-        let beyond = match start {
-            Start::Offset(_) | Start::Last(_) => String::new(),
-            Start::After(Key { sorted_by, sourced_id }) | Start::Before(Key { sorted_by, sourced_id }) => {
-                let id = parameters.text(sourced_id);
-                match &key {
-                    Some((key, of_type)) => {
-                        let value = parameters.text(sorted_by.as_deref().unwrap_or_default());
-                        format!(" and ({key}, r.sourced_id) {sign} ({value}::{of_type}, {id})")
-                    }
-                    None => format!(" and r.sourced_id {sign} {id}"),
-                }
-            }
-        };
+        let Order { by: order, beyond, key } = Order::new(self.sort.as_ref(), start, &mut parameters);
         // The number itself, not a parameter: a plan made for any limit is taken to read a tenth of the rows, so that
         // Postgres would rather plan anew each time, which costs more than reading the page.
         let limit = if let Start::Last(n) = start { *n } else { limit };
-        let key = key.map_or("null".to_owned(), |(key, _)| format!("({key})::text"));
         let doc = if docs { "r.doc" } else { "null" };
         let page = match start {
             // The rows before the page are passed over in the index; only those of the page are fetched.
@@ -262,6 +242,43 @@ impl Query {
         };
         let all: Vec<String> = self.endpoint.parents.iter().zip(&values).filter_map(there).collect();
         if all.is_empty() { "true".into() } else { all.join(" and ") }
+    }
+}
+
+/// The order of a list's rows `r`, and where in it a page begins, as SQL.
+pub(super) struct Order {
+    /// After `order by`.
+    pub by: String,
+    /// The rows beyond the place that the page begins at: ` and …`, or nothing.
+    pub beyond: String,
+    /// What the list is sorted by, as text.
+    pub key: String,
+}
+
+impl Order {
+    pub fn new(sort: Option<&Sort>, start: &Start, parameters: &mut Parameters) -> Self {
+        let descending = sort.is_some_and(|sort| sort.descending) != is_backward(start);
+        let (direction, sign) = if descending { (" desc", "<") } else { ("", ">") };
+        let key = sort.map(|sort| sort_key(&sort.operand, parameters));
+        let by = match &key {
+            Some((key, _)) => format!("{key}{direction}, r.sourced_id{direction}"),
+            None => format!("r.sourced_id{direction}"),
+        };
+        let beyond = match start {
+            Start::Offset(_) | Start::Last(_) => String::new(),
+            Start::After(Key { sorted_by, sourced_id }) | Start::Before(Key { sorted_by, sourced_id }) => {
+                let id = parameters.text(sourced_id);
+                match &key {
+                    Some((key, of_type)) => {
+                        let value = parameters.text(sorted_by.as_deref().unwrap_or_default());
+                        format!(" and ({key}, r.sourced_id) {sign} ({value}::{of_type}, {id})")
+                    }
+                    None => format!(" and r.sourced_id {sign} {id}"),
+                }
+            }
+        };
+        let key = key.map_or("null".to_owned(), |(key, _)| format!("({key})::text"));
+        Self { by, beyond, key }
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
-use super::cursor::{Key, Start};
-use super::list::{Sort, fill, is_backward, source, stood};
+use super::cursor::Start;
+use super::list::{Order, Sort, fill, is_backward, source, stood};
 use super::predicate::Predicate;
-use super::sql::{Parameters, Value, sort_key};
+use super::sql::{Parameters, Value};
 use crate::log::Tenant;
 use crate::roster::EntityType;
 
@@ -73,29 +73,8 @@ impl Snapshot<'_> {
         let (mut parameters, at) = self.parameters();
         let parents = parameters.add(Value::Texts(of.iter().map(|id| (*id).to_owned()).collect()));
         let rows = related.rows(at.as_deref(), &mut parameters);
-        let backward = is_backward(start);
-        let descending = related.sort.as_ref().is_some_and(|sort| sort.descending) != backward;
-        let (direction, sign) = if descending { (" desc", "<") } else { ("", ">") };
-        let key = related.sort.as_ref().map(|sort| sort_key(&sort.operand, &mut parameters));
-        let order = match &key {
-            Some((key, _)) => format!("{key}{direction}, r.sourced_id{direction}"),
-            None => format!("r.sourced_id{direction}"),
-        };
-        let beyond = match start {
-            Start::Offset(_) | Start::Last(_) => String::new(),
-            Start::After(Key { sorted_by, sourced_id }) | Start::Before(Key { sorted_by, sourced_id }) => {
-                let id = parameters.text(sourced_id);
-                match &key {
-                    Some((key, of_type)) => {
-                        let value = parameters.text(sorted_by.as_deref().unwrap_or_default());
-                        format!(" and ({key}, r.sourced_id) {sign} ({value}::{of_type}, {id})")
-                    }
-                    None => format!(" and r.sourced_id {sign} {id}"),
-                }
-            }
-        };
+        let Order { by: order, beyond, key } = Order::new(related.sort.as_ref(), start, &mut parameters);
         let limit = parameters.add(Value::Number(limit));
-        let key = key.map_or("null".to_owned(), |(key, _)| format!("({key})::text"));
         let sql = format!(
             "select parent.id, page.* from unnest({parents}::text[]) parent(id),
                     lateral (select r.sourced_id, r.since, {key} as key, r.doc from {rows}{beyond}
@@ -107,7 +86,7 @@ impl Snapshot<'_> {
         for (parent, sourced_id, since, key, doc) in lines {
             pages.entry(parent).or_default().push(Row { sourced_id, since, key, doc });
         }
-        if backward {
+        if is_backward(start) {
             pages.values_mut().for_each(|rows| rows.reverse());
         }
         Ok(pages)
