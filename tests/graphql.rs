@@ -9,6 +9,7 @@ mod limits;
 mod persisted;
 mod relations;
 mod released;
+mod render;
 mod scopes;
 mod snapshot;
 mod subscriptions;

@@ -7,7 +7,7 @@ use async_graphql::parser::types::{
     Directive, DocumentOperations, ExecutableDocument, Field, FragmentDefinition, OperationDefinition, OperationType,
     Selection, SelectionSet,
 };
-use async_graphql::{Name, Positioned, Value, Variables};
+use async_graphql::{Name, Pos, Positioned, Value, Variables};
 use async_graphql_value::Value as AstValue;
 
 use super::error::{Code, Refusal};
@@ -41,6 +41,8 @@ pub struct Selected<'a> {
     pub key: &'a str,
     pub name: &'a str,
     pub fields: Vec<&'a Field>,
+    /// Of the first of them.
+    pub pos: Pos,
 }
 
 impl<'a> Operation<'a> {
@@ -51,23 +53,30 @@ impl<'a> Operation<'a> {
         variables: &'a Variables,
         limits: Limits,
     ) -> Result<Self, Refusal> {
-        let unknown = |message: &str| Refusal::new(Code::ValidationFailed, message);
+        let invalid = |message: &str| Refusal::new(Code::ValidationFailed, message);
         let definition = match (&document.operations, name) {
             (DocumentOperations::Single(operation), None) => &operation.node,
             (DocumentOperations::Multiple(operations), Some(name)) => {
-                &operations.get(name).ok_or_else(|| unknown("The document has no operation of this name."))?.node
+                &operations.get(name).ok_or_else(|| invalid("The document has no operation of this name."))?.node
             }
             (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
                 let only = operations.values().next();
-                &only.ok_or_else(|| unknown("The document has no operation."))?.node
+                &only.ok_or_else(|| invalid("The document has no operation."))?.node
             }
             (DocumentOperations::Multiple(_), None) => {
-                return Err(unknown("The document has several operations; operationName says which to run."));
+                return Err(invalid("The document has several operations; operationName says which to run."));
             }
             (DocumentOperations::Single(_), Some(_)) => {
-                return Err(unknown("The document has no operation of this name."));
+                return Err(invalid("The document has no operation of this name."));
             }
         };
+        for defined in &definition.variable_definitions {
+            let (name, of) = (&defined.node.name.node, &defined.node.var_type.node);
+            let value = variables.get(name).or(defined.node.default_value.as_ref().map(|value| &value.node));
+            if !of.nullable && value.is_none_or(|value| *value == Value::Null) {
+                return Err(invalid(&format!("The variable ${name} of type {of} has no value.")));
+            }
+        }
         Ok(Self { definition, fragments: &document.fragments, variables, seen: Cell::new(0), limits })
     }
 
@@ -121,8 +130,14 @@ impl<'a> Operation<'a> {
                 Selection::Field(field) => {
                     let (key, name) = (field.node.response_key().node.as_str(), field.node.name.node.as_str());
                     match selected.iter_mut().find(|s| s.key == key) {
-                        Some(same) => same.fields.push(&field.node),
-                        None => selected.push(Selected { key, name, fields: vec![&field.node] }),
+                        Some(same) if is_same(same.field(), &field.node) => same.fields.push(&field.node),
+                        // Under one parent that is an error. `nodes` and `edges` show the same records and are read at
+                        // once, so it is one there, too.
+                        Some(_) => {
+                            let message = format!("{key} is asked for in two ways at one place; give one an alias.");
+                            return Err(Refusal::new(Code::ValidationFailed, message));
+                        }
+                        None => selected.push(Selected { key, name, fields: vec![&field.node], pos: field.pos }),
                     }
                     continue;
                 }
@@ -186,6 +201,14 @@ impl<'a> Operation<'a> {
         let default = || definition()?.node.default_value().cloned();
         Ok(self.variables.get(name).cloned().or_else(default).unwrap_or_default())
     }
+}
+
+/// Whether two fields mean the same, whatever they select.
+fn is_same(one: &Field, other: &Field) -> bool {
+    let arguments = |field: &Field| {
+        field.arguments.iter().map(|(n, v)| (n.node.clone(), v.node.clone())).collect::<HashMap<_, _>>()
+    };
+    one.name.node == other.name.node && arguments(one) == arguments(other)
 }
 
 impl<'a> Selected<'a> {

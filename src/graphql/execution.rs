@@ -20,10 +20,13 @@ pub struct Execution {
     pub log: Log,
     pub tenant: Tenant,
     pub plan: Plan,
+    /// Entries on a page.
+    pub max_page: i64,
     /// How long a statement may take.
     time: Duration,
     read: OnceCell<Result<Read, Refusal>>,
-    written: Mutex<Option<Done>>,
+    /// What fields have done by themselves.
+    besides: Mutex<Option<Done>>,
 }
 
 /// What was read.
@@ -41,16 +44,21 @@ pub struct Done {
     pub records: u64,
 }
 
-impl Execution {
-    pub fn new(log: Log, tenant: Tenant, plan: Plan) -> Self {
-        let (read, written) = (OnceCell::new(), Mutex::default());
-        Self { log, tenant, plan, time: Duration::ZERO, read, written }
+impl Done {
+    fn and(self, other: Self) -> Self {
+        Self {
+            position: self.position.max(other.position),
+            statements: self.statements + other.statements,
+            records: self.records + other.records,
+        }
     }
+}
 
-    /// Ends statements that take longer. Without it, and with zero, none is ended.
-    pub fn within(mut self, time: Duration) -> Self {
-        self.time = time;
-        self
+impl Execution {
+    /// Statements that take longer than `time` are ended, unless it is zero.
+    pub fn new(log: Log, tenant: Tenant, plan: Plan, max_page: i64, time: Duration) -> Self {
+        let (read, besides) = (OnceCell::new(), Mutex::default());
+        Self { log, tenant, plan, max_page, time, read, besides }
     }
 
     /// A field of `Query`, by its key. All are read with the first.
@@ -58,23 +66,33 @@ impl Execution {
         if let Some(RootTarget::Refused(refusal)) = self.plan.roots.iter().find(|r| r.key == key).map(|r| &r.target) {
             return Err(refusal.clone());
         }
-        let read = self.read.get_or_init(|| self.read_all()).await.as_ref().map_err(Refusal::clone)?;
-        read.roots.get(key).ok_or_else(|| Refusal::new(Code::Internal, "The hub failed."))
+        self.read().await?.roots.get(key).ok_or_else(|| Refusal::new(Code::Internal, "The hub failed."))
+    }
+
+    /// The position at which the operation reads. What fields read from the log and its history up to there stands for
+    /// good, so it needs no transaction to be of one snapshot with the rest.
+    pub async fn position(&self) -> Result<i64, Refusal> {
+        Ok(self.read().await?.done.position)
+    }
+
+    async fn read(&self) -> Result<&Read, Refusal> {
+        self.read.get_or_init(|| self.read_all()).await.as_ref().map_err(Refusal::clone)
     }
 
     /// What was read or written, if anything was.
     pub fn done(&self) -> Option<Done> {
         let read = self.read.get().and_then(|read| Some(read.as_ref().ok()?.done));
-        read.or(*self.written.lock().unwrap_or_else(PoisonError::into_inner))
+        let besides = *self.besides.lock().unwrap_or_else(PoisonError::into_inner);
+        match (read, besides) {
+            (Some(read), Some(besides)) => Some(read.and(besides)),
+            (read, besides) => read.or(besides),
+        }
     }
 
-    /// Adds what a field of `Mutation` has done.
+    /// Adds what a field has done by itself: one of `Mutation`, or one that reads the log.
     pub fn add(&self, done: Done) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = written.get_or_insert_default();
-        before.position = before.position.max(done.position);
-        before.statements += done.statements;
-        before.records += done.records;
+        let mut besides = self.besides.lock().unwrap_or_else(PoisonError::into_inner);
+        *besides = Some(besides.unwrap_or_default().and(done));
     }
 
     /// Why nothing could be read.

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use super::members::Members;
 use super::model::{Content, Field, Ids, Link};
 use super::page::Page;
-use super::plan::{ConnectionPlan, LinkPlan, ObjectPlan, Plan, RootPlan, RootTarget, Target};
+use super::plan::{ConnectionPlan, FieldPlan, ObjectPlan, Plan, RootPlan, RootTarget, Target};
 use crate::query::related::{Row, Snapshot};
 use crate::roster::EntityType;
 
@@ -87,7 +87,7 @@ impl<'c> Loader<'c> {
 
     pub async fn root(&mut self, root: &RootPlan) -> Result<Option<LoadedRoot>, sqlx::Error> {
         Ok(match &root.target {
-            RootTarget::Refused(_) => None,
+            RootTarget::Refused(_) | RootTarget::TypeName => None,
             RootTarget::Nothing => Some(LoadedRoot::One(None)),
             RootTarget::Connection(plan) => {
                 let pages = self.connections(plan, &[""]).await?;
@@ -155,18 +155,22 @@ impl<'c> Loader<'c> {
         holders: &'a [Holder<'a>],
     ) -> BoxFuture<'a, Result<Arc<Level>, sqlx::Error>> {
         Box::pin(async move {
-            let mut level = HashMap::with_capacity(plan.links.len());
+            let mut level = HashMap::new();
             if !holders.is_empty() {
-                for LinkPlan { key, target } in &plan.links {
-                    level.insert(key.clone(), self.link(target, holders).await?);
+                for FieldPlan { key, target, .. } in &plan.fields {
+                    if let Some(loaded) = self.field(target, holders).await? {
+                        level.insert(key.clone(), loaded);
+                    }
                 }
             }
             Ok(Arc::new(Level(level)))
         })
     }
 
-    async fn link(&mut self, target: &Target, holders: &[Holder<'_>]) -> Result<Loaded, sqlx::Error> {
-        Ok(match target {
+    /// What a field leads to; none when it leads nowhere.
+    async fn field(&mut self, target: &Target, holders: &[Holder<'_>]) -> Result<Option<Loaded>, sqlx::Error> {
+        Ok(Some(match target {
+            Target::TypeName(_) | Target::Own(_) | Target::Refused(_) => return Ok(None),
             Target::Inner(field, plan) => {
                 let inner: Vec<Members> = holders.iter().flat_map(|holder| parts(field, holder.members)).collect();
                 let inner: Vec<Holder> = inner.iter().map(|members| Holder { sourced_id: "", members }).collect();
@@ -183,7 +187,7 @@ impl<'c> Loader<'c> {
                 let of: Vec<&str> = of.into_iter().collect();
                 Loaded::Connections(self.connections(plan, &of).await?)
             }
-        })
+        }))
     }
 
     /// A page for each of these records.

@@ -1,8 +1,11 @@
 //! A JSON object whose members are found without parsing what is not asked for.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::model::Form;
 use crate::query::fields::top_level;
 
 /// Text of an object without white space between its tokens, as the read models hold it.
@@ -45,6 +48,20 @@ impl Members {
         serde_json::from_str(self.raw(name)?).ok()
     }
 
+    /// A member as an answer shows it, as JSON; none when it is missing or cannot be shown so.
+    pub fn json(&self, name: &str, form: Form) -> Option<Cow<'_, str>> {
+        let raw = self.raw(name)?;
+        Some(match form {
+            Form::Flag => Cow::Borrowed(if self.get::<Cow<str>>(name)? == "true" { "true" } else { "false" }),
+            Form::Integer => Cow::Owned(self.get::<Cow<str>>(name)?.parse::<i32>().ok()?.to_string()),
+            Form::Json => Cow::Borrowed(raw),
+            Form::Texts => Cow::Borrowed(raw.starts_with('[').then_some(raw)?),
+            Form::Id | Form::Text | Form::Date | Form::Time | Form::Enum(_) => {
+                Cow::Borrowed(raw.starts_with('"').then_some(raw)?)
+            }
+        })
+    }
+
     /// The objects of a list.
     pub fn objects(&self, name: &str) -> Vec<Members> {
         let items: Vec<&RawValue> = self.get(name).unwrap_or_default();
@@ -67,9 +84,33 @@ impl Members {
     }
 }
 
+/// A text as JSON.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_shown_in_their_form() {
+        let members = Members::new(
+            r#"{"enabledUser":"false","credits":"3","title":"a\"b","grades":["P1"],"metadata":{"a":1},"odd":7}"#.into(),
+        );
+        for (member, form, shown) in [
+            ("enabledUser", Form::Flag, Some("false")),
+            ("credits", Form::Integer, Some("3")),
+            ("title", Form::Integer, None),
+            ("title", Form::Text, Some(r#""a\"b""#)),
+            ("grades", Form::Texts, Some(r#"["P1"]"#)),
+            ("metadata", Form::Json, Some(r#"{"a":1}"#)),
+            ("odd", Form::Text, None),
+            ("nothing", Form::Json, None),
+        ] {
+            assert_eq!(members.json(member, form).as_deref(), shown, "{member}");
+        }
+    }
 
     #[test]
     fn members_are_found_by_name() {

@@ -1,5 +1,5 @@
-//! The GraphQL gateway. A document becomes a plan (`document`, `plan`), the plan is read in one snapshot (`execution`,
-//! `load`), and the fields are resolved from what was read (`resolve`). Types and fields follow from `model`.
+//! The GraphQL gateway. A document becomes a plan (`document`, `planner`), the plan is read in one snapshot (`execution`,
+//! `load`), and the answer is written from what was read (`render`, `resolve`). Types and fields follow from `model`.
 
 pub mod bounds;
 pub mod budget;
@@ -19,6 +19,8 @@ pub mod mutation;
 pub mod page;
 pub mod persisted;
 pub mod plan;
+pub mod planner;
+pub mod render;
 pub mod resolve;
 pub mod roots;
 pub mod schema;
@@ -47,7 +49,8 @@ use document::{Limits, Operation};
 use error::{Code, Refusal};
 use execution::Execution;
 use persisted::{Asked, ListError, Persisted};
-use plan::{Cost, Planner};
+use plan::Cost;
+use planner::Planner;
 use resolve::Fingerprint;
 use text::TextLimits;
 
@@ -108,7 +111,11 @@ pub enum OpenError {
 impl Gateway {
     pub fn new(log: Log, imports: Intake, config: &GraphqlConfig) -> Result<Self, OpenError> {
         let fingerprint = Fingerprint(log.projections().fingerprint().to_owned());
-        let schema = schema::builder(config.introspection).data(fingerprint).data(imports).data(log.clone());
+        let schema = schema::builder(config.introspection)
+            .extension(render::Renderer)
+            .data(fingerprint)
+            .data(imports)
+            .data(log.clone());
         let schema = schema.data(Feed::new(log.clone()));
         Ok(Self {
             schema: schema.finish()?,
@@ -187,7 +194,8 @@ impl Gateway {
                 plan.cost.records, self.settings.max_records
             )));
         }
-        Ok(Execution::new(self.log.clone(), client.tenant.clone(), plan).within(self.settings.time))
+        let Settings { max_page, time, .. } = self.settings;
+        Ok(Execution::new(self.log.clone(), client.tenant.clone(), plan, max_page, time))
     }
 
     pub fn sdl(&self) -> String {

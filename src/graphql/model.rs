@@ -250,6 +250,13 @@ impl Model {
     }
 }
 
+impl Field {
+    /// What every record has; the rest may be missing in what was written under older rules.
+    pub fn is_always_there(&self) -> bool {
+        ["sourcedId", "status", "dateLastModified"].contains(&self.name)
+    }
+}
+
 impl Object {
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)

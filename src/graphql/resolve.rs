@@ -6,9 +6,9 @@ use async_graphql::dynamic::{FieldFuture, FieldValue, ResolverContext};
 use super::id;
 use super::load::{Connection, Item, Loaded, ids, parts};
 use super::members::Members;
-use super::model::{Content, Field, Form, Ids, object_name};
+use super::model::{Content, Field, Ids, object_name};
 use super::page::Info;
-use super::plan::forbidden;
+use super::planner::forbidden;
 use crate::auth::{Client, Scope};
 use crate::query::etag::record_version;
 
@@ -30,7 +30,10 @@ pub fn field<'a>(field: &'static Field, ctx: ResolverContext<'a>) -> FieldFuture
             let version = |kind| record_version(fingerprint, &client.tenant, kind, &item.sourced_id, item.since);
             FieldFuture::from_value(item.kind.map(|kind| Value::String(version(kind))))
         }
-        Content::Value { member, form, .. } => FieldFuture::from_value(value(&item.members, member, *form)),
+        Content::Value { member, form, .. } => {
+            let json = item.members.json(member, *form);
+            FieldFuture::from_value(json.and_then(|json| serde_json::from_str::<Value>(&json).ok()))
+        }
         Content::Parts { .. } => {
             let inner = loaded(&ctx, item);
             let items =
@@ -87,21 +90,6 @@ fn part(members: Members, loaded: Option<&Loaded>) -> Item {
         _ => Default::default(),
     };
     Item { kind: None, sourced_id: String::new(), since: 0, cursor: None, members, level }
-}
-
-fn value(members: &Members, member: &str, form: Form) -> Option<Value> {
-    match form {
-        Form::Flag => members.get::<String>(member).map(|flag| Value::Boolean(flag == "true")),
-        Form::Integer => {
-            let text: String = members.get(member)?;
-            text.parse::<i32>().ok().map(Value::from)
-        }
-        Form::Texts => members.get::<Vec<String>>(member).map(Value::from),
-        Form::Json => members.get::<Value>(member),
-        Form::Id | Form::Text | Form::Date | Form::Time | Form::Enum(_) => {
-            members.get::<String>(member).map(Value::String)
-        }
-    }
 }
 
 /// The value of a field of a connection.

@@ -79,7 +79,7 @@ fn field(field: &'static model::Field) -> Field {
     match &field.content {
         Content::GlobalId => named(TypeRef::named_nn(TypeRef::ID)),
         Content::Version => named(TypeRef::named_nn(TypeRef::STRING)),
-        Content::Value { form, .. } => named(value_type(field.name, *form)),
+        Content::Value { form, .. } => named(value_type(field, *form)),
         Content::Parts { object, .. } => named(TypeRef::named_nn_list_nn(*object)),
         Content::Extensions { object } => named(TypeRef::named_nn(*object)),
         Content::Link(link) => match link.ids {
@@ -92,14 +92,12 @@ fn field(field: &'static model::Field) -> Field {
     }
 }
 
-fn value_type(name: &str, form: Form) -> TypeRef {
-    // What every record has; the rest may be missing in what was written under older rules.
-    let always = ["sourcedId", "status", "dateLastModified"].contains(&name);
+fn value_type(field: &model::Field, form: Form) -> TypeRef {
     let of = form.type_name();
     if form == Form::Texts {
         return TypeRef::named_nn_list(of);
     }
-    if always { TypeRef::named_nn(of) } else { TypeRef::named(of) }
+    if field.is_always_there() { TypeRef::named_nn(of) } else { TypeRef::named(of) }
 }
 
 /// The arguments of every connection.
@@ -127,11 +125,13 @@ fn snapshot(field: Field) -> Field {
         .argument(InputValue::new("asOf", TypeRef::named("AsOf")).description(
             "The roster as it stood there. The same in all fields of an operation; without it, as it stands.",
         ))
-        .argument(
-            InputValue::new("atLeast", TypeRef::named("Position")).description(
-                "Waits until the log has reached this position, so that a write can be read on any instance.",
-            ),
-        )
+        .argument(at_least())
+}
+
+/// Waits for a write. An argument of every field of `Query` that reads at a position.
+pub fn at_least() -> InputValue {
+    InputValue::new("atLeast", TypeRef::named("Position"))
+        .description("Waits until the log has reached this position, so that a write can be read on any instance.")
 }
 
 fn connection(schema: SchemaBuilder, kind: EntityType) -> SchemaBuilder {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::changes::{POSITION, Reader, filtered};
 use super::document::Operation;
 use super::error::{Code, Refusal};
-use super::plan::{position, text};
+use super::planner::{position, text};
 use super::{Gateway, bounds, code_errors};
 use crate::auth::{Client, Scope};
 use crate::csv::import::Progress;
@@ -195,7 +195,7 @@ async fn import_progress(
     let missing = |_| Refusal::new(Code::Internal, "The hub failed.");
     let client: &Client = ctx.data().map_err(missing)?;
     if !client.may_any(&[Scope::Import]) {
-        return Err(super::plan::forbidden(&[Scope::Import]));
+        return Err(super::planner::forbidden(&[Scope::Import]));
     }
     let feed: &crate::feed::Feed = ctx.data().map_err(missing)?;
     let intake: &Intake = ctx.data().map_err(missing)?;

@@ -11,7 +11,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 
 use super::error::{Code, Refusal};
-use super::plan::forbidden;
+use super::planner::forbidden;
 use crate::auth::{Client, Scope};
 use crate::csv::intake::{Intake, ReceiveError};
 

@@ -68,6 +68,16 @@ async fn what_is_not_executed_has_a_status_of_its_own_but_in_json_of_old() {
         (json!({ "query": "{" }), "PARSE_FAILED", 400),
         (json!({ "query": "{ nothing }" }), "VALIDATION_FAILED", 400),
         (json!({ "query": "query($id: ID!) { node(id: $id) { id } }" }), "VALIDATION_FAILED", 400),
+        (
+            json!({ "query": "query($id: ID!) { __typename @skip(if: false) node(id: $id) { id } }", "variables": { "id": null } }),
+            "VALIDATION_FAILED",
+            400,
+        ),
+        (
+            json!({ "query": "query($n: Int) { orgs(first: $n) { totalCount } }", "variables": { "n": "x" } }),
+            "VALIDATION_FAILED",
+            400,
+        ),
         (json!({ "query": "query A { __typename } query B { __typename }" }), "VALIDATION_FAILED", 400),
         (json!({ "query": "{ __typename }", "operationName": "A" }), "VALIDATION_FAILED", 400),
         (json!({ "documentId": format!("sha256:{}", "0".repeat(64)) }), "PERSISTED_QUERY_NOT_FOUND", 404),

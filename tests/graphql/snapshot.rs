@@ -42,7 +42,10 @@ async fn an_operation_reads_one_position_while_others_write() {
     });
     let query = format!(
         "{{ class(sourcedId: \"{class}\") {{ title course {{ title classes {{ nodes {{ sourcedId title }} }} }} }}
-            course(sourcedId: \"{course}\") {{ title }} }}"
+            course(sourcedId: \"{course}\") {{ title }}
+            history(recordType: class, sourcedId: \"{class}\", first: 1000) {{ nodes {{ position after }} }}
+            changes(sourcedId: \"{course}\", first: 1000) {{ nodes {{ position after }} }}
+            diff(from: 1, to: 2, class: \"{class}\") {{ nodes {{ sourcedId }} }} }}"
     );
     let mut seen = std::collections::BTreeSet::new();
     while seen.len() < 20 {
@@ -53,6 +56,12 @@ async fn an_operation_reads_one_position_while_others_write() {
         assert_eq!(data["course"]["title"], title);
         let nodes = data["class"]["course"]["classes"]["nodes"].as_array().unwrap();
         assert_eq!(nodes.iter().find(|n| n["sourcedId"] == class).unwrap()["title"], title);
+        // What is read from the log ends where the roster stands.
+        for log in ["history", "changes"] {
+            let last = data[log]["nodes"].as_array().unwrap().last().unwrap();
+            assert_eq!(last["after"]["title"], title, "{log}");
+            assert!(last["position"].as_i64() <= answer["extensions"]["position"].as_i64(), "{log}");
+        }
         // The same again, at the position that the answer named.
         let at = answer["extensions"]["position"].as_i64().unwrap();
         let past = query.replacen("\")", &format!("\", asOf: {at})"), 1);

@@ -1,34 +1,26 @@
 //! Changes, differences and histories as fields of `Query`. They are read from the log and not planned with the rest:
 //! nothing in them leads to other records.
 
-use std::sync::Arc;
+mod read;
 
 use async_graphql::dynamic::{
     Enum, EnumItem, Field, FieldFuture, FieldValue, InputValue, Object, ResolverContext, SchemaBuilder, TypeRef,
 };
-use async_graphql::{Lookahead, Name, Value};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use async_graphql::{Name, Value};
 
-use super::document::Selected;
-use super::error::{Code, Refusal};
-use super::page::{self, Info};
-use super::plan::{AsOf, Cost, Planner, as_of, forbidden, text};
-use crate::auth::{Client, Scope};
-use crate::feed::diff::{Comparison, Difference, Place, Scope as Whose};
+use super::error::Refusal;
+use super::page::Info;
+use super::schema::at_least;
+use crate::feed::diff::Difference;
 use crate::feed::tail::Told;
-use crate::feed::{Change, Detail, Feed, Filter, Kind, read};
-use crate::log::Tenant;
+use crate::feed::{Change, Kind};
 use crate::roster::EntityType;
+pub use read::{Reader, cost};
+use read::{changes, diff, history};
 
 /// Enums.
 pub const RECORD_TYPE: &str = "RecordType";
 const CHANGE_KIND: &str = "ChangeKind";
-
-/// Records on a page, at most.
-const MAX_PAGE: usize = 1_000;
-/// Statements that one page may take when its filter passes little.
-const STEPS: usize = 20;
 
 /// A page of something that has a cursor.
 struct Listed<T> {
@@ -226,8 +218,9 @@ pub fn fields(query: Object) -> Object {
     let id = || TypeRef::named(TypeRef::ID);
     let pages = || {
         [
-            argument("first", TypeRef::named(TypeRef::INT), "Entries on the page; 50 without it, 1,000 at most."),
+            argument("first", TypeRef::named(TypeRef::INT), "Entries on the page; 50 without it."),
             argument("after", TypeRef::named(TypeRef::STRING), "The cursor to go on from."),
+            at_least(),
         ]
     };
     let with = |field: Field, arguments: Vec<InputValue>| {
@@ -278,251 +271,4 @@ fn shown<'a, T: Send + Sync + 'static>(ctx: &ResolverContext<'a>, found: Result<
         Ok(found) => Some(FieldValue::owned_any(found)),
         Err(refusal) => refusal.null(ctx),
     }
-}
-
-/// Adds what a field that shows changes may cost.
-pub fn cost(planner: &Planner, root: &Selected, cost: &mut Cost) {
-    if ["changes", "history", "diff"].contains(&root.name) {
-        let first = match planner.operation.argument(root.field(), "first") {
-            Value::Number(first) => first.as_u64().unwrap_or_default(),
-            _ => page::DEFAULT.unsigned_abs(),
-        };
-        cost.add(Cost { records: first, statements: 1 });
-    }
-}
-
-/// What resolvers of the feed work with.
-pub struct Reader<'a, 'c> {
-    pub ctx: &'a ResolverContext<'c>,
-    pub feed: &'a Feed,
-    pub client: &'a Client,
-}
-
-impl<'a, 'c> Reader<'a, 'c> {
-    /// Of a client that may read the feed.
-    pub fn of(ctx: &'a ResolverContext<'c>) -> Result<Self, Refusal> {
-        let missing = |_| Refusal::new(Code::Internal, "The hub failed.");
-        let reader = Self { ctx, feed: ctx.data().map_err(missing)?, client: ctx.data().map_err(missing)? };
-        reader.require(&[Scope::Roster])?;
-        Ok(reader)
-    }
-
-    pub fn require(&self, scopes: &[Scope]) -> Result<(), Refusal> {
-        if self.client.may_any(scopes) { Ok(()) } else { Err(forbidden(scopes)) }
-    }
-
-    pub fn tenant(&self) -> &'a Tenant {
-        &self.client.tenant
-    }
-
-    /// An argument; null when it is absent.
-    pub fn argument(&self, name: &str) -> Value {
-        self.ctx.args.get(name).map_or(Value::Null, |value| value.as_value().clone())
-    }
-
-    fn id(&self, name: &str) -> Result<Option<String>, Refusal> {
-        match self.argument(name) {
-            Value::Null => Ok(None),
-            given => text(&given).map(Some).ok_or_else(|| Refusal::input(format!("{name} is a sourcedId."))),
-        }
-    }
-
-    fn types(&self) -> Vec<EntityType> {
-        let name = |value: &Value| match value {
-            Value::Enum(name) => EntityType::from_name(name),
-            Value::String(name) => EntityType::from_name(name),
-            _ => None,
-        };
-        match self.argument("types") {
-            Value::List(types) => types.iter().filter_map(name).collect(),
-            one => name(&one).into_iter().collect(),
-        }
-    }
-
-    pub fn filter(&self) -> Result<Filter, Refusal> {
-        let (school, sourced_id) = (self.id("school")?, self.id("sourcedId")?);
-        Ok(Filter::new(&self.types(), school, sourced_id, self.client.may_any(&[Scope::Demographics])))
-    }
-
-    /// What is asked of each change: whether the record before, and the previous position. `path`: the fields that
-    /// lead to changes. Refuses details of causes to those who may not audit.
-    pub fn wanted(&self, paths: &[&[&str]]) -> Result<(bool, bool), Refusal> {
-        let (mut before, mut previous) = (false, false);
-        for path in paths {
-            let node = path.iter().fold(self.ctx.look_ahead(), |ahead, field| ahead.field(field));
-            let has = |ahead: &Lookahead, field: &str| ahead.field(field).exists();
-            let cause = node.field("cause");
-            if ["actor", "file", "line"].iter().any(|field| has(&cause, field)) {
-                self.require(&[Scope::Audit])?;
-            }
-            before |= has(&node, "before");
-            previous |= has(&node, "previousPosition");
-        }
-        Ok((before, previous))
-    }
-
-    fn first(&self) -> Result<usize, Refusal> {
-        match self.argument("first") {
-            Value::Null => Ok(page::DEFAULT as usize),
-            Value::Number(n) => match n.as_u64() {
-                Some(n) if n <= MAX_PAGE as u64 => Ok(n as usize),
-                Some(_) => Err(Refusal::limit(format!("first is at most {MAX_PAGE}."))),
-                None => Err(Refusal::input("first is a whole number from 0 on.")),
-            },
-            _ => Err(Refusal::input("first is a whole number from 0 on.")),
-        }
-    }
-
-    /// The cursor to go on from.
-    fn after<T>(&self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Refusal> {
-        let cursor = match self.argument("after") {
-            Value::Null => return Ok(None),
-            Value::String(text) => URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()),
-            _ => None,
-        };
-        let cursor = cursor.and_then(|text| read(&text)).map(Some);
-        cursor.ok_or_else(|| Refusal::input("after is not a cursor of this list."))
-    }
-
-    /// The position that an argument means; none when it is absent.
-    async fn position(&self, name: &str, head: i64) -> Result<Option<i64>, Refusal> {
-        Ok(match as_of(&self.argument(name))? {
-            None => None,
-            Some(AsOf::Position(position)) if position > head => {
-                return Err(Refusal::input(format!("The log has not reached position {position}.")));
-            }
-            Some(AsOf::Position(position)) => Some(position),
-            Some(AsOf::Time(time)) => Some(self.feed.log().position_at(self.tenant(), time).await?),
-        })
-    }
-
-    pub async fn head(&self) -> Result<i64, Refusal> {
-        Ok(self.feed.log().head(self.tenant()).await?.unwrap_or_default())
-    }
-}
-
-fn cursor(place: &str) -> String {
-    URL_SAFE_NO_PAD.encode(place)
-}
-
-const NODES: &[&[&str]] = &[&["nodes"], &["edges", "node"]];
-
-async fn changes(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
-    let reader = Reader::of(ctx)?;
-    let filter = reader.filter()?;
-    let (before, previous) = reader.wanted(NODES)?;
-    let detail = if before { Detail::Full } else { Detail::Plain };
-    let head = reader.head().await?;
-    let since = reader.position("since", head).await?.unwrap_or(0);
-    let until = reader.position("until", head).await?.unwrap_or(head);
-    let went_on = reader.after(|text| text.strip_prefix("change:")?.parse::<i64>().ok())?;
-    let first = reader.first()?;
-    let mut to = since.max(went_on.unwrap_or(0));
-    let mut found = Vec::new();
-    for _ in 0..STEPS {
-        if to >= until || found.len() >= first {
-            break;
-        }
-        let left = first - found.len();
-        let page = read::read(reader.feed.log(), reader.tenant(), &filter, detail, (to, until), left).await?;
-        found.extend(page.changes);
-        to = page.to;
-    }
-    let mut last = None;
-    let mut items = Vec::with_capacity(found.len());
-    for change in found {
-        let before = match (previous, last) {
-            (false, _) => None,
-            (true, Some(last)) => Some(last),
-            (true, None) => {
-                let found = reader.feed.previous(reader.tenant(), &filter, change.position).await;
-                Some(found.map_err(|error| Refusal::from(&*error))?)
-            }
-        };
-        last = Some(change.position);
-        items.push((
-            cursor(&format!("change:{}", change.position)),
-            Told { change: Arc::new(change), previous: before },
-        ));
-    }
-    let info = Info {
-        has_next: to < until,
-        has_previous: went_on.is_some(),
-        start: items.first().map(|item| item.0.clone()),
-        end: Some(cursor(&format!("change:{to}"))),
-    };
-    Ok(Listed { items, info })
-}
-
-async fn history(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal> {
-    let reader = Reader::of(ctx)?;
-    let kind = match reader.argument("recordType") {
-        Value::Enum(name) => EntityType::from_name(&name),
-        Value::String(name) => EntityType::from_name(&name),
-        _ => None,
-    };
-    let kind = kind.ok_or_else(|| Refusal::input("recordType is a record type."))?;
-    if kind == EntityType::Demographics {
-        reader.require(&[Scope::Demographics])?;
-    }
-    reader.wanted(NODES)?;
-    let filter = Filter::new(&[kind], None, reader.id("sourcedId")?, true);
-    let went_on = reader.after(|text| text.strip_prefix("change:")?.parse::<i64>().ok())?;
-    let range = (went_on.unwrap_or(0), reader.head().await?);
-    let first = reader.first()?;
-    let page = read::read(reader.feed.log(), reader.tenant(), &filter, Detail::Full, range, first + 1).await?;
-    // Another page may be there when this one was cut short by its bytes, too.
-    let has_next = page.changes.len() > first || page.to < range.1;
-    let told = |change: Change| {
-        let previous = Some(change.record_previous.unwrap_or(0));
-        (cursor(&format!("change:{}", change.position)), Told { change: Arc::new(change), previous })
-    };
-    let items: Vec<_> = page.changes.into_iter().take(first).map(told).collect();
-    let info = Info {
-        has_next,
-        has_previous: went_on.is_some(),
-        start: items.first().map(|item| item.0.clone()),
-        end: items.last().map(|item| item.0.clone()),
-    };
-    Ok(Listed { items, info })
-}
-
-async fn diff(ctx: &ResolverContext<'_>) -> Result<Listed<Difference>, Refusal> {
-    let reader = Reader::of(ctx)?;
-    let head = reader.head().await?;
-    let (from, to) = (reader.position("from", head).await?, reader.position("to", head).await?);
-    let (from, to) = (from.unwrap_or(0), to.unwrap_or(head));
-    if from > to {
-        return Err(Refusal::input("from is not later than to."));
-    }
-    let mut scopes = Vec::new();
-    type Of = fn(String) -> Whose;
-    let whose: [(&str, Of); 4] =
-        [("school", Whose::School), ("class", Whose::Class), ("user", Whose::User), ("sourcedId", Whose::Record)];
-    for (name, scope) in whose {
-        scopes.extend(reader.id(name)?.map(scope));
-    }
-    if scopes.len() > 1 {
-        return Err(Refusal::input("At most one of school, class, user and sourcedId is given."));
-    }
-    let filter = Filter::new(&reader.types(), None, None, reader.client.may_any(&[Scope::Demographics]));
-    let types = filter.types().iter().copied().filter(|kind| kind.nesting().is_none()).collect();
-    let comparison = Comparison { scope: scopes.pop().unwrap_or(Whose::Everything), types, from, to };
-    let after = reader.after(|text| {
-        let (kind, id) = text.strip_prefix("difference:")?.split_once(':')?;
-        Some((EntityType::from_name(kind).filter(|kind| comparison.types.contains(kind))?, id.to_owned()) as Place)
-    })?;
-    let first = reader.first()?;
-    let mut found = comparison.read(reader.feed.log(), reader.tenant(), after.as_ref(), first + 1).await?;
-    let has_next = found.len() > first;
-    found.truncate(first);
-    let place = |d: &Difference| cursor(&format!("difference:{}:{}", d.entity.name(), d.sourced_id));
-    let items: Vec<_> = found.into_iter().map(|difference| (place(&difference), difference)).collect();
-    let info = Info {
-        has_next,
-        has_previous: after.is_some(),
-        start: items.first().map(|item| item.0.clone()),
-        end: items.last().map(|item| item.0.clone()),
-    };
-    Ok(Listed { items, info })
 }
