@@ -183,4 +183,12 @@ mod tests {
         }
         assert_eq!(Code::Internal.name(), "INTERNAL");
     }
+
+    #[test]
+    fn the_documentation_lists_all_codes_and_no_others() {
+        let documented = include_str!("../../docs/graphql.md").split("## Errors").nth(1).unwrap();
+        let rows = documented.lines().filter(|line| line.starts_with("| `"));
+        let codes = Code::ALL.map(|code| format!("| `{}` | {} |", code.name(), code.when()));
+        assert_eq!(rows.collect::<Vec<_>>(), codes);
+    }
 }

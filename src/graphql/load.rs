@@ -221,7 +221,7 @@ impl<'c> Loader<'c> {
             shares.push((*id, page_rows.len(), more));
             rows.append(&mut page_rows);
         }
-        let mut items = self.items(related.kind, rows, &plan.nodes, Some(page)).await?.into_iter();
+        let mut items = self.items(related.kind, rows, &plan.nodes, plan.cursors.then_some(page)).await?.into_iter();
         let connection = |(id, share, more): (&str, usize, bool)| {
             let (has_previous, has_next) = page.neighbours(more);
             let items = items.by_ref().take(share).collect();

@@ -55,6 +55,8 @@ pub struct ConnectionPlan {
     /// Whether rows are asked for, and whether their number is.
     pub rows: bool,
     pub total: bool,
+    /// Whether the places of rows are asked for.
+    pub cursors: bool,
     /// All that is asked of the rows, wherever it is shown.
     pub nodes: Arc<ObjectPlan>,
     pub shown: Vec<Shown<ConnectionPart>>,

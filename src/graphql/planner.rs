@@ -230,6 +230,8 @@ impl Planner<'_> {
         nodes.extend(edges.iter().flat_map(|(_, fields)| fields).filter(|field| field.name == "node"));
         let rows = fields.iter().any(|field| ["edges", "nodes", "pageInfo"].contains(&field.name));
         let total = fields.iter().any(|field| field.name == "totalCount");
+        let in_edges = edges.iter().flat_map(|(_, fields)| fields).any(|field| field.name == "cursor");
+        let cursors = in_edges || fields.iter().any(|field| field.name == "pageInfo");
         cost.statements += u64::from(total);
         cost.records = cost.records.saturating_add(if total { times } else { 0 });
         let times = times.saturating_mul(page.limit.unsigned_abs());
@@ -268,7 +270,7 @@ impl Planner<'_> {
             };
             shown.push(Shown { key: field.key.to_owned(), part });
         }
-        Ok(ConnectionPlan { related, page, rows, total, nodes: all, shown })
+        Ok(ConnectionPlan { related, page, rows, total, cursors, nodes: all, shown })
     }
 
     fn page_info(&self, selected: &Selected, depth: usize) -> Result<Vec<Shown<PagePart>>, Refusal> {
