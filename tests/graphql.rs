@@ -2,6 +2,7 @@
 
 mod changes;
 mod connections;
+mod documented;
 mod filters;
 mod follow;
 mod http;

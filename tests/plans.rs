@@ -187,6 +187,30 @@ async fn nested(server: &Server) -> Vec<(&'static Endpoint, String)> {
         .collect()
 }
 
+/// Operations of the graph, and how many statements they may take: besides their own they begin, look at the head, and end. A
+/// difference has a transaction of its own.
+async fn graphql(server: &Server) -> Vec<(String, usize)> {
+    let class = &server.read("classes?limit=1").await["classes"][0];
+    let (id, school) = (class["sourcedId"].as_str().unwrap(), class["school"]["sourcedId"].as_str().unwrap());
+    let any = server.graphql("{ orgs(first: 1) { nodes { id } } }", json!({})).await;
+    let head = any["extensions"]["position"].as_i64().unwrap();
+    let operations = [
+        (
+            format!(
+                "{{ school(sourcedId: \"{school}\") {{ name classes(first: 3) {{ nodes {{ title students(first: 5) {{ nodes {{
+                 familyName jp {{ homeClass {{ title }} }} }} }} }} }} }} }}"
+            ),
+            4,
+        ),
+        (format!("{{ changes(since: {}, first: 20) {{ nodes {{ position after }} }} }}", head - 50), 1),
+        (format!("{{ changes(since: {}, school: \"{school}\") {{ nodes {{ position before }} }} }}", head - 50), 1),
+        (format!("{{ history(recordType: class, sourcedId: \"{id}\") {{ nodes {{ position before after }} }} }}"), 1),
+        (format!("{{ diff(from: 1, to: {head}, class: \"{id}\") {{ nodes {{ sourcedId before after }} }} }}"), 3 + 2),
+    ];
+    let url = |query: &str| reqwest::Url::parse_with_params(&format!("{}/graphql", server.base), [("query", query)]);
+    operations.into_iter().map(|(query, own)| (url(&query).unwrap().to_string(), own + 3)).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hot_reads_go_by_indexes_and_few_statements() {
     let options = SampleOptions {
@@ -229,6 +253,7 @@ async fn hot_reads_go_by_indexes_and_few_statements() {
         hot.push((next.split(['<', '>']).nth(1).unwrap().to_owned(), 1));
     }
     hot.extend(nested(server).await.into_iter().map(|(_, path)| (server.oneroster(&path), 2)));
+    hot.extend(graphql(server).await);
     hot.push((server.oneroster("users?limit=2000"), 5));
 
     let mut wrong = Vec::new();

@@ -43,52 +43,104 @@ pub struct Difference {
 /// The place of a difference: type and sourcedId.
 pub type Place = (EntityType, String);
 
-/// Which versions `v` belong to a school, a class or a user, as SQL by record type; `{id}` is the sourcedId, `{at}` the
-/// position at which `v` stands. A type that is not named has none.
-type Conditions = &'static [(EntityType, &'static str)];
+/// Which records belong to a school, a class or a user.
+struct Members {
+    kind: EntityType,
+    /// SQL for the sourcedIds of all that ever belonged; `{id}` is that of the school, class or user.
+    ever: &'static str,
+    /// SQL: whether the version `v`, which stands at the position `{at}`, belongs.
+    then: &'static str,
+}
 
-const OF_SCHOOL: Conditions = &[
-    (AcademicSession, "true"),
-    (Org, "v.sourced_id = {id}"),
-    (Course, "v.org_sourced_id = {id}"),
-    (Class, "v.school_sourced_id = {id}"),
-    (User, "v.role_org_sourced_ids @> array[{id}]"),
-    (
+const fn members(kind: EntityType, ever: &'static str, then: &'static str) -> Members {
+    Members { kind, ever, then }
+}
+
+/// The record itself.
+const SELF: &str = "select {id}";
+
+const OF_SCHOOL: &[Members] = &[
+    members(AcademicSession, "select sourced_id from academic_sessions where tenant = {tenant}", "true"),
+    members(Org, SELF, "true"),
+    members(
+        Course,
+        "select sourced_id from courses where org_sourced_id = {id} and tenant = {tenant}
+         union select sourced_id from courses_history where org_sourced_id = {id} and tenant = {tenant}",
+        "v.org_sourced_id = {id}",
+    ),
+    members(
+        Class,
+        "select sourced_id from classes where school_sourced_id = {id} and tenant = {tenant}
+         union select sourced_id from classes_history where school_sourced_id = {id} and tenant = {tenant}",
+        "v.school_sourced_id = {id}",
+    ),
+    members(User, OF_ORG, "v.role_org_sourced_ids @> array[{id}]"),
+    members(
         Demographics,
+        OF_ORG,
         "exists (select from (select tenant, sourced_id, since, until, role_org_sourced_ids from users
                               union all
                               select tenant, sourced_id, since, until, role_org_sourced_ids from users_history) u
                   where u.tenant = v.tenant and u.sourced_id = v.sourced_id and u.since <= {at}
                     and (u.until is null or u.until > {at}) and u.role_org_sourced_ids @> array[{id}])",
     ),
-    (Enrollment, "v.school_sourced_id = {id}"),
+    members(
+        Enrollment,
+        "select sourced_id from enrollments where school_sourced_id = {id} and tenant = {tenant}
+         union select sourced_id from enrollments_history where school_sourced_id = {id} and tenant = {tenant}",
+        "v.school_sourced_id = {id}",
+    ),
 ];
+
+/// People by their roles.
+const OF_ORG: &str = "select user_sourced_id from roles where org_sourced_id = {id} and tenant = {tenant}
+         union select user_sourced_id from roles_history where org_sourced_id = {id} and tenant = {tenant}";
 
 /// Users of a class: those with an enrollment in it, ended or not.
-const OF_CLASS: Conditions = &[
-    (Class, "v.sourced_id = {id}"),
-    (
+const OF_CLASS: &[Members] = &[
+    members(Class, SELF, "true"),
+    members(
         User,
-        "exists (select from enrollments x
-                  where x.user_sourced_id = v.sourced_id and x.tenant = v.tenant and x.class_sourced_id = {id})",
+        "select user_sourced_id from enrollments where class_sourced_id = {id} and tenant = {tenant}
+         union select user_sourced_id from enrollments_history where class_sourced_id = {id} and tenant = {tenant}",
+        "exists (select from (select tenant, user_sourced_id, class_sourced_id, since, until from enrollments
+                              union all
+                              select tenant, user_sourced_id, class_sourced_id, since, until from enrollments_history) e
+                  where e.tenant = v.tenant and e.user_sourced_id = v.sourced_id and e.class_sourced_id = {id}
+                    and e.since <= {at} and (e.until is null or e.until > {at}))",
     ),
-    (Enrollment, "v.class_sourced_id = {id}"),
+    members(
+        Enrollment,
+        "select sourced_id from enrollments where class_sourced_id = {id} and tenant = {tenant}
+         union select sourced_id from enrollments_history where class_sourced_id = {id} and tenant = {tenant}",
+        "v.class_sourced_id = {id}",
+    ),
 ];
 
-const OF_USER: Conditions =
-    &[(User, "v.sourced_id = {id}"), (Demographics, "v.sourced_id = {id}"), (Enrollment, "v.user_sourced_id = {id}")];
+const OF_USER: &[Members] = &[
+    members(User, SELF, "true"),
+    members(Demographics, SELF, "true"),
+    members(
+        Enrollment,
+        "select sourced_id from enrollments where user_sourced_id = {id} and tenant = {tenant}
+         union select sourced_id from enrollments_history where user_sourced_id = {id} and tenant = {tenant}",
+        "v.user_sourced_id = {id}",
+    ),
+];
 
 impl Scope {
-    /// The condition for a type, and the sourcedId in it; none when the scope has no records of the type.
-    fn condition(&self, kind: EntityType) -> Option<(&'static str, &str)> {
-        let of = |conditions: Conditions| conditions.iter().find(|condition| condition.0 == kind).map(|found| found.1);
-        match self {
-            Self::Everything => Some(("true", "")),
-            Self::School(id) => Some((of(OF_SCHOOL)?, id)),
-            Self::Class(id) => Some((of(OF_CLASS)?, id)),
-            Self::User(id) => Some((of(OF_USER)?, id)),
-            Self::Record(id) => Some(("v.sourced_id = {id}", id)),
-        }
+    /// Of a type: the SQL for [`Members::ever`] and [`Members::then`], and the sourcedId in them. Without the first, any
+    /// record may belong; none when the scope has no records of the type.
+    fn members(&self, kind: EntityType) -> Option<(Option<&'static str>, &'static str, &str)> {
+        let (all, id) = match self {
+            Self::Everything => return Some((None, "true", "")),
+            Self::Record(id) => return Some((Some(SELF), "true", id)),
+            Self::School(id) => (OF_SCHOOL, id),
+            Self::Class(id) => (OF_CLASS, id),
+            Self::User(id) => (OF_USER, id),
+        };
+        let found = all.iter().find(|members| members.kind == kind)?;
+        Some((Some(found.ever), found.then, id))
     }
 }
 
@@ -115,22 +167,33 @@ impl Comparison {
         Ok(found)
     }
 
-    async fn of_kind(
-        &self,
+    async fn of_kind<'a>(
+        &'a self,
         conn: &mut PgConnection,
-        tenant: &Tenant,
+        tenant: &'a Tenant,
         kind: EntityType,
-        beyond: Option<&str>,
+        beyond: Option<&'a str>,
         limit: usize,
     ) -> Result<Vec<Difference>, sqlx::Error> {
-        let Some((condition, id)) = self.scope.condition(kind) else { return Ok(Vec::new()) };
+        let Some((ever, then, id)) = self.scope.members(kind) else { return Ok(Vec::new()) };
         let table = kind.entity().table;
-        let mut sql = QueryBuilder::<Postgres>::default();
-        // What changed after `from` has a current version that is younger: few rows, by time where there are many.
-        sql.push("select c.sourced_id, b.doc, a.doc from ").push(table).push(" c");
+        let mut sql = QueryBuilder::<Postgres>::new("select c.sourced_id, b.doc, a.doc from ");
+        let push = |sql: &mut QueryBuilder<'a, Postgres>, condition, at| push(sql, condition, (tenant, id, at));
+        match ever {
+            // Those that may belong are looked up one by one, however much has changed elsewhere.
+            Some(ever) => {
+                sql.push("(select distinct m.id from (");
+                push(&mut sql, ever, 0);
+                sql.push(") m(id) offset 0) m join ").push(table).push(" c on c.sourced_id = m.id");
+            }
+            // What changed after `from` has a current version that is younger: few rows, by time where there are many.
+            None => {
+                sql.push(table).push(" c");
+            }
+        }
         for (row, at) in [("b", self.from), ("a", self.to)] {
             sql.push(" left join lateral (select v.doc, (");
-            push(&mut sql, condition, id, at);
+            push(&mut sql, then, at);
             sql.push(") as belongs from (select * from ").push(table);
             sql.push(" union all select * from ").push(table).push("_history) v");
             sql.push(" where v.tenant = c.tenant and v.sourced_id = c.sourced_id and v.since <= ").push_bind(at);
@@ -139,10 +202,9 @@ impl Comparison {
         }
         sql.push(" where c.listed and c.tenant = ").push_bind(tenant.as_str());
         sql.push(" and c.since > ").push_bind(self.from);
-        sql.push(" and c.date_last_modified >= coalesce((select recorded_at from events where tenant = ");
-        sql.push_bind(tenant.as_str()).push(" and position = ").push_bind(self.from).push("), 'epoch')");
-        if condition == "v.sourced_id = {id}" {
-            sql.push(" and c.sourced_id = ").push_bind(id);
+        if ever.is_none() {
+            sql.push(" and c.date_last_modified >= coalesce((select recorded_at from events where tenant = ");
+            sql.push_bind(tenant.as_str()).push(" and position = ").push_bind(self.from).push("), 'epoch')");
         }
         if let Some(beyond) = beyond {
             sql.push(" and c.sourced_id > ").push_bind(beyond);
@@ -164,12 +226,17 @@ impl Comparison {
 }
 
 /// Puts a condition down, with its parameters bound.
-fn push<'a>(sql: &mut QueryBuilder<'a, Postgres>, condition: &'static str, id: &'a str, at: i64) {
+fn push<'a>(
+    sql: &mut QueryBuilder<'a, Postgres>,
+    condition: &'static str,
+    (tenant, id, at): (&'a Tenant, &'a str, i64),
+) {
     let mut rest = condition;
     while let Some((before, after)) = rest.split_once('{') {
         sql.push(before);
         let (name, after) = after.split_once('}').unwrap_or((after, ""));
         match name {
+            "tenant" => sql.push_bind(tenant.as_str()),
             "id" => sql.push_bind(id),
             _ => sql.push_bind(at),
         };
@@ -178,7 +245,7 @@ fn push<'a>(sql: &mut QueryBuilder<'a, Postgres>, condition: &'static str, id: &
     sql.push(rest);
 }
 
-fn members(doc: Option<&str>) -> Vec<(&str, &str)> {
+fn members_of(doc: Option<&str>) -> Vec<(&str, &str)> {
     doc.map(top_level).unwrap_or_default()
 }
 
@@ -187,7 +254,7 @@ fn changed(before: Option<&str>, after: Option<&str>) -> Vec<String> {
     if before.is_none() || after.is_none() {
         return Vec::new();
     }
-    let (before, after) = (members(before), members(after));
+    let (before, after) = (members_of(before), members_of(after));
     let mut names: Vec<&str> = after.iter().filter(|member| !before.contains(member)).map(|member| member.0).collect();
     names.extend(before.iter().map(|member| member.0).filter(|name| !after.iter().any(|member| member.0 == *name)));
     names.retain(|name| *name != "dateLastModified");
@@ -196,7 +263,7 @@ fn changed(before: Option<&str>, after: Option<&str>) -> Vec<String> {
 
 fn kind_of(before: Option<&str>, after: Option<&str>) -> Kind {
     let is_deleted =
-        |doc| members(doc).iter().any(|(name, member)| *name == "status" && member.contains("tobedeleted"));
+        |doc| members_of(doc).iter().any(|(name, member)| *name == "status" && member.contains("tobedeleted"));
     match (before, is_deleted(before), is_deleted(after)) {
         (None, _, _) => Kind::Created,
         (Some(_), false, true) => Kind::Deleted,

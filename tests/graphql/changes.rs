@@ -45,6 +45,13 @@ pub async fn moving_city() -> (Server, Log) {
         let gone = server.http.delete(format!("{url}/{}", id(enrollment))).bearer_auth(&server.token);
         assert!(gone.send().await.unwrap().status().is_success());
     }
+    // From one class to another.
+    let moved = &server.read("enrollments?limit=1&offset=10").await["enrollments"][0];
+    let same_school = format!("schools/{}/classes", moved["school"]["sourcedId"].as_str().unwrap());
+    let classes = super::ids(&server.read(&same_school).await["classes"]);
+    let other = classes.iter().find(|class| moved["class"]["sourcedId"] != **class).unwrap();
+    let class = json!({ "class": { "sourcedId": other, "type": "class" } });
+    crate::support::patch(&server, &format!("enrollments/{}", id(moved)), class).await;
     put(&server, "orgs/new", json!({ "org": { "name": "new", "type": "school" } })).await;
     let log = open(&server.url).await;
     (server, log)
@@ -303,13 +310,21 @@ async fn a_difference_is_what_two_readings_differ_in() {
     let units: BTreeSet<i64> = naive(&log).await.iter().map(|event| event.event.unit).collect();
     let first_import = *units.iter().nth(1).unwrap() - 1;
     let schools = schools(&server).await;
+    let mut left = false;
     for (from, to) in [(0, first_import), (first_import, head), (head - 5, head), (head, head)] {
         let (before, after) =
             (if from == 0 { BTreeMap::new() } else { stood(&server, from).await }, stood(&server, to).await);
         let keys: BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
         let differs: BTreeSet<_> = keys.into_iter().filter(|key| before.get(key) != after.get(key)).collect();
         let user = differs.iter().rev().find(|key| key.0 == "user").map(|key| key.1.clone());
-        let class = after.values().find_map(|record| record["class"]["sourcedId"].as_str()).unwrap().to_owned();
+        let class_of = |record: &Value| Some(record["class"]["sourcedId"].as_str()?.to_owned());
+        let mut classes = BTreeSet::from([after.values().find_map(class_of).unwrap()]);
+        // One that was left for another.
+        classes.extend(differs.iter().find_map(|key| {
+            let (was, is) = (class_of(before.get(key)?)?, class_of(after.get(key)?)?);
+            (was != is).then_some(was)
+        }));
+        left |= classes.len() > 1;
         let mut scopes =
             vec![(String::new(), Box::new(|_: &str, _: &Value| true) as Box<dyn Fn(&str, &Value) -> bool>)];
         for school in &schools[..2] {
@@ -331,20 +346,23 @@ async fn a_difference_is_what_two_readings_differ_in() {
                 }),
             ));
         }
-        let members: BTreeSet<String> = after
-            .iter()
-            .filter(|(key, record)| key.0 == "enrollment" && record["class"]["sourcedId"] == class)
-            .map(|(_, record)| record["user"]["sourcedId"].as_str().unwrap().to_owned())
-            .collect();
-        scopes.push((
-            format!(", class: \"{class}\""),
-            Box::new(move |kind, record| match kind {
-                "class" => record["sourcedId"] == class,
-                "enrollment" => record["class"]["sourcedId"] == class,
-                "user" => members.contains(id(record)),
-                _ => false,
-            }),
-        ));
+        for class in classes {
+            let members: BTreeSet<String> = before
+                .iter()
+                .chain(&after)
+                .filter(|(key, record)| key.0 == "enrollment" && record["class"]["sourcedId"] == class)
+                .map(|(_, record)| record["user"]["sourcedId"].as_str().unwrap().to_owned())
+                .collect();
+            scopes.push((
+                format!(", class: \"{class}\""),
+                Box::new(move |kind, record| match kind {
+                    "class" => record["sourcedId"] == class,
+                    "enrollment" => record["class"]["sourcedId"] == class,
+                    "user" => members.contains(id(record)),
+                    _ => false,
+                }),
+            ));
+        }
         if let Some(user) = user {
             scopes.push((
                 format!(", user: \"{user}\""),
@@ -387,6 +405,7 @@ async fn a_difference_is_what_two_readings_differ_in() {
             }
         }
     }
+    assert!(left, "a class was left");
     let refused = server.graphql("{ diff(from: 5, to: 4) { nodes { kind } } }", json!({})).await;
     assert_eq!(code(&refused), "BAD_USER_INPUT");
 }

@@ -62,7 +62,7 @@ async fn negotiate(State(hub): State<Hub>, request: Request, next: Next) -> Resp
 }
 
 async fn posted(State(hub): State<Hub>, client: Client, request: Request) -> Result<Response, Refused> {
-    let operation = if upload::is_form(request.headers()) {
+    let mut operation = if upload::is_form(request.headers()) {
         let form = upload::receive(request, &client, &hub.imports).await?;
         let operation = prepare(&hub, request::read(&form.operations, sizes(&hub))?)?;
         form.uploads.bind(operation)?
@@ -70,6 +70,10 @@ async fn posted(State(hub): State<Hub>, client: Client, request: Request) -> Res
         let (parts, body) = request.into_parts();
         prepare(&hub, request::posted(&parts.headers, body, sizes(&hub)).await?)?
     };
+    if operation_type(&mut operation) == Some(OperationType::Subscription) {
+        let message = "A subscription needs the WebSocket protocol graphql-transport-ws, or Accept: text/event-stream.";
+        return Err(Refusal::new(Code::BadRequest, message).into());
+    }
     Ok(answer::send(hub.graphql.answer(operation, &client).await))
 }
 
