@@ -53,10 +53,11 @@ pub fn of(edition: Edition, kind: EntityType, keys: &[String]) -> Vec<Column> {
     if !edition.is_japan() {
         let mut others: Vec<&String> = keys.iter().filter(|key| !is_known(kind, key)).collect();
         others.sort();
-        all.extend(others.into_iter().map(|key| Column {
-            name: format!("metadata.{key}"),
-            content: Content::Metadata(key.clone()),
-        }));
+        all.extend(
+            others
+                .into_iter()
+                .map(|key| Column { name: format!("metadata.{key}"), content: Content::Metadata(key.clone()) }),
+        );
     }
     all
 }
@@ -97,10 +98,15 @@ mod tests {
     #[test]
     fn extensions_stand_at_the_right_end() {
         let enrollments = |edition, keys: &[&str]| names(edition, EntityType::Enrollment, keys);
-        assert!(enrollments(Edition::JapanK12, &["a"]).ends_with("endDate metadata.jp.shussekiNo metadata.jp.publicFlg"));
+        assert!(
+            enrollments(Edition::JapanK12, &["a"]).ends_with("endDate metadata.jp.shussekiNo metadata.jp.publicFlg")
+        );
         assert!(enrollments(Edition::Japan121, &[]).ends_with("endDate metadata.jp.ShussekiNo metadata.jp.PublicFlg"));
         assert!(enrollments(Edition::Base121, &[]).ends_with("endDate"));
-        assert!(enrollments(Edition::Base121, &["z", "jp.publicFlg", "a,b"]).ends_with("endDate metadata.jp.publicFlg metadata.a,b metadata.z"));
+        assert!(
+            enrollments(Edition::Base121, &["z", "jp.publicFlg", "a,b"])
+                .ends_with("endDate metadata.jp.publicFlg metadata.a,b metadata.z")
+        );
         assert!(names(Edition::Japan2, EntityType::User, &[]).ends_with("metadata.jp.homeClass"));
         assert!(names(Edition::Japan121, EntityType::User, &[]).ends_with("metadata.jp.kanaPreferredMiddleName"));
     }

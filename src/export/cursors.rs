@@ -40,21 +40,25 @@ pub struct Cursors<'a> {
 impl Cursors<'_> {
     pub async fn list(&self) -> Result<Vec<Cursor>, sqlx::Error> {
         let mut conn = self.log.db().acquire(self.tenant).await?;
-        sqlx::query_as("select name, position, updated_at from export_cursors where tenant = $1 and client = $2 order by name")
-            .bind(self.tenant.as_str())
-            .bind(self.client)
-            .fetch_all(&mut *conn)
-            .await
+        sqlx::query_as(
+            "select name, position, updated_at from export_cursors where tenant = $1 and client = $2 order by name",
+        )
+        .bind(self.tenant.as_str())
+        .bind(self.client)
+        .fetch_all(&mut *conn)
+        .await
     }
 
     pub async fn find(&self, name: &str) -> Result<Option<Cursor>, sqlx::Error> {
         let mut conn = self.log.db().acquire(self.tenant).await?;
-        sqlx::query_as("select name, position, updated_at from export_cursors where tenant = $1 and client = $2 and name = $3")
-            .bind(self.tenant.as_str())
-            .bind(self.client)
-            .bind(name)
-            .fetch_optional(&mut *conn)
-            .await
+        sqlx::query_as(
+            "select name, position, updated_at from export_cursors where tenant = $1 and client = $2 and name = $3",
+        )
+        .bind(self.tenant.as_str())
+        .bind(self.client)
+        .bind(name)
+        .fetch_optional(&mut *conn)
+        .await
     }
 
     /// Moves a cursor to a position, and makes it if there is none. The same again changes nothing.

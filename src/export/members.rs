@@ -6,7 +6,9 @@ use sqlx::PgConnection;
 
 use super::presence::{At, Ids, Slot, slots};
 use crate::log::Tenant;
-use crate::roster::EntityType::{self, AcademicSession, Class, Course, Demographics, Enrollment, Org, Role, User, UserProfile};
+use crate::roster::EntityType::{
+    self, AcademicSession, Class, Course, Demographics, Enrollment, Org, Role, User, UserProfile,
+};
 
 /// The types whose members are known by their ids.
 const HELD: [EntityType; 5] = [AcademicSession, Org, Course, Class, User];
@@ -32,7 +34,12 @@ fn owner(kind: EntityType) -> (&'static str, EntityType) {
 impl Members {
     /// Those of the orgs with these ids and of the orgs below them, at a state of the log: their classes, whoever has a
     /// role there or is enrolled in such a class, their courses; then all that is named by these, again and again.
-    pub async fn read(conn: &mut PgConnection, tenant: &Tenant, at: At, schools: &[String]) -> Result<Self, sqlx::Error> {
+    pub async fn read(
+        conn: &mut PgConnection,
+        tenant: &Tenant,
+        at: At,
+        schools: &[String],
+    ) -> Result<Self, sqlx::Error> {
         let mut members = Self::default();
         let own: Vec<String> = query(conn, tenant, schools, &below(at)).await?;
         let of_own = |kind: EntityType, wanted: &str, column: &str| {
@@ -45,7 +52,8 @@ impl Members {
         let classes = query(conn, tenant, &own, &of_own(Class, "r.sourced_id", "school_sourced_id")).await?;
         let courses = query(conn, tenant, &own, &of_own(Course, "r.sourced_id", "org_sourced_id")).await?;
         let mut users = query(conn, tenant, &own, &of_own(Role, "r.user_sourced_id", "org_sourced_id")).await?;
-        users.extend(query(conn, tenant, &classes, &of_own(Enrollment, "r.user_sourced_id", "class_sourced_id")).await?);
+        users
+            .extend(query(conn, tenant, &classes, &of_own(Enrollment, "r.user_sourced_id", "class_sourced_id")).await?);
         members.own_classes = classes.iter().cloned().collect();
         let mut found = HashMap::from([(Org, own), (Class, classes), (Course, courses), (User, users)]);
         let enrolled = members.own_classes.iter().cloned().collect::<Vec<_>>();
@@ -133,7 +141,12 @@ impl Members {
     }
 }
 
-async fn query(conn: &mut PgConnection, tenant: &Tenant, ids: &[String], sql: &str) -> Result<Vec<String>, sqlx::Error> {
+async fn query(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    ids: &[String],
+    sql: &str,
+) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(sql).bind(tenant.as_str()).bind(ids).fetch_all(conn).await
 }
 

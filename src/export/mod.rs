@@ -108,7 +108,8 @@ impl Export {
             .fetch_one(&mut *tx)
             .await?;
         let position = to.unwrap_or(head);
-        let beyond = |name: &str| BadOption::new("beyond_head", format!("{name} lies beyond the head of the log, {head}."));
+        let beyond =
+            |name: &str| BadOption::new("beyond_head", format!("{name} lies beyond the head of the log, {head}."));
         if position > head {
             return Err(beyond("asOf").into());
         }
@@ -219,11 +220,12 @@ impl Export {
                 continue;
             }
             // A Japanese edition has its own columns and no others.
-            let keys = match self.options.edition.is_japan() {
-                true => Vec::new(),
-                false => {
+            let keys = match (self.options.edition.is_japan(), before.is_some()) {
+                (true, _) => Vec::new(),
+                (false, false) => source::keys_of_bulk(&mut self.tx, &self.tenant, kind, &side((&to, &now))).await?,
+                (false, true) => {
                     let statement = self.statement(kind, (&to, &now), from.as_ref().zip(before.as_ref()));
-                    source::metadata_keys(&mut self.tx, kind, before.is_some(), &statement).await?
+                    source::keys_of_delta(&mut self.tx, statement).await?
                 }
             };
             let columns = columns::of(self.options.edition, kind, &keys);
@@ -284,7 +286,11 @@ enum Step {
 
 type Written = (BTreeMap<EntityType, u64>, Vec<Loss>);
 
-fn write<S: Sink>(mut steps: mpsc::Receiver<Step>, mut rows: RowWriter, mut set: SetWriter<S>) -> Result<Written, ExportError> {
+fn write<S: Sink>(
+    mut steps: mpsc::Receiver<Step>,
+    mut rows: RowWriter,
+    mut set: SetWriter<S>,
+) -> Result<Written, ExportError> {
     match add_all(&mut steps, &mut rows, &mut set) {
         Ok(()) => Ok((set.finish()?, rows.losses.list())),
         Err(error) => {
@@ -294,7 +300,11 @@ fn write<S: Sink>(mut steps: mpsc::Receiver<Step>, mut rows: RowWriter, mut set:
     }
 }
 
-fn add_all<S: Sink>(steps: &mut mpsc::Receiver<Step>, rows: &mut RowWriter, set: &mut SetWriter<S>) -> Result<(), ExportError> {
+fn add_all<S: Sink>(
+    steps: &mut mpsc::Receiver<Step>,
+    rows: &mut RowWriter,
+    set: &mut SetWriter<S>,
+) -> Result<(), ExportError> {
     let mut file: Option<(FileJob, String)> = None;
     let mut text = String::new();
     loop {

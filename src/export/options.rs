@@ -37,14 +37,30 @@ pub static PARAMETERS: [Parameter; 10] = [
         Form::OneOf(&["1.2.1", "1.2", "japan-2", "japan-1.2.1", "1.2_JP"]),
         "Edition of the CSV binding: which columns the files have.",
     ),
-    parameter("asOf", Form::Moment, "The state to take out: a log position, or a time `YYYY-MM-DDThh:mm:ssZ`. Now when it is left out."),
+    parameter(
+        "asOf",
+        Form::Moment,
+        "The state to take out: a log position, or a time `YYYY-MM-DDThh:mm:ssZ`. Now when it is left out.",
+    ),
     parameter("since", Form::Moment, "Makes a delta: what has changed after this log position or time."),
-    parameter("cursor", Form::Text, "Makes a delta since the position acknowledged under this name; everything when none was."),
-    parameter("schools", Form::List, "Orgs by sourcedId: only what belongs to them and the orgs below, and what that refers to."),
+    parameter(
+        "cursor",
+        Form::Text,
+        "Makes a delta since the position acknowledged under this name; everything when none was.",
+    ),
+    parameter(
+        "schools",
+        Form::List,
+        "Orgs by sourcedId: only what belongs to them and the orgs below, and what that refers to.",
+    ),
     parameter("files", Form::List, "Only these files, without `.csv`."),
     parameter("bom", Form::Flag, "Files begin with a byte order mark."),
     parameter("encoding", Form::OneOf(&["utf-8", "cp932"]), "Encoding of the files. The binding knows UTF-8 only."),
-    parameter("formulaGuard", Form::Flag, "Cells that a spreadsheet may take for a formula begin with an apostrophe. Changes data."),
+    parameter(
+        "formulaGuard",
+        Form::Flag,
+        "Cells that a spreadsheet may take for a formula begin with an apostrophe. Changes data.",
+    ),
     parameter("code", Form::Text, "School or board code, letters and digits: names the file `RO_<date>_<code>.zip`."),
 ];
 
@@ -135,7 +151,9 @@ impl Options {
 /// A cursor's name: 1 to 64 letters, digits, `.`, `-`, `_`.
 pub fn cursor_name(name: &str) -> Result<&str, BadOption> {
     let fits = (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
-    let bad = || BadOption::new("bad_parameter", "A cursor's name is 1 to 64 letters, digits, dots, hyphens and underscores.");
+    let bad = || {
+        BadOption::new("bad_parameter", "A cursor's name is 1 to 64 letters, digits, dots, hyphens and underscores.")
+    };
     fits.then_some(name).ok_or_else(bad)
 }
 
@@ -202,11 +220,27 @@ mod tests {
     fn parameters_are_read_or_refused() {
         let options = read("edition=1.2_JP&since=7&schools=b,a,b&files=users,orgs&bom=true").unwrap();
         assert_eq!((options.edition, options.since), (Edition::JapanK12, Some(Moment::Position(7))));
-        assert_eq!((options.schools, options.files), (vec!["a".into(), "b".into()], vec![EntityType::Org, EntityType::User]));
+        assert_eq!(
+            (options.schools, options.files),
+            (vec!["a".into(), "b".into()], vec![EntityType::Org, EntityType::User])
+        );
         assert_eq!(read("").unwrap().edition, Edition::Base121);
         for bad in [
-            "edition=1.3", "asOf=soon", "asOf=-1", "since=", "schools=", "schools=a,,b", "files=results", "bom=yes",
-            "encoding=utf-16", "code=a-b", "code=", "cursor=", "cursor=a/b", "cursor=a&since=1", "bom=true&encoding=cp932",
+            "edition=1.3",
+            "asOf=soon",
+            "asOf=-1",
+            "since=",
+            "schools=",
+            "schools=a,,b",
+            "files=results",
+            "bom=yes",
+            "encoding=utf-16",
+            "code=a-b",
+            "code=",
+            "cursor=",
+            "cursor=a/b",
+            "cursor=a&since=1",
+            "bom=true&encoding=cp932",
         ] {
             assert_eq!(read(bad), Err("bad_parameter"), "{bad}");
         }

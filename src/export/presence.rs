@@ -61,6 +61,8 @@ pub struct Slot {
     pub is_list: bool,
     /// The record cannot do without.
     pub required: bool,
+    /// Key in `metadata`, if that is where it stands.
+    pub key: Option<&'static str>,
 }
 
 /// Where records of a type name others; by their own id, too.
@@ -68,19 +70,20 @@ pub fn slots(kind: EntityType) -> Vec<Slot> {
     let entity = kind.entity();
     let fields = entity.fields.iter().filter_map(|field| {
         let (target, is_list) = (field.reference?.target, matches!(field.kind, Kind::GuidRefList));
-        Some(Slot { target, named: format!("r.{}", field.column()), is_list, required: field.required })
+        Some(Slot { target, named: format!("r.{}", field.column()), is_list, required: field.required, key: None })
     });
     let own = entity.identified_by.map(|target| Slot {
         target,
         named: "r.sourced_id".to_owned(),
         is_list: false,
         required: true,
+        key: None,
     });
     let extensions = EXTENSIONS.iter().filter(|extension| extension.entity == kind).filter_map(|extension| {
         // As it stands in the document; inside a text its quotes would be escaped.
-        let key = extension.field.json.replace('.', "\\.");
-        let named = format!("substring(r.doc from '\"{key}\":\"([^\"]*)\"')");
-        Some(Slot { target: extension.field.reference?.target, named, is_list: false, required: false })
+        let key = extension.field.json;
+        let named = format!("substring(r.doc from '\"{}\":\"([^\"]*)\"')", key.replace('.', "\\."));
+        Some(Slot { target: extension.field.reference?.target, named, is_list: false, required: false, key: Some(key) })
     });
     fields.chain(own).chain(extensions).collect()
 }
@@ -110,11 +113,19 @@ impl Presence {
         self.holds(target, id) && self.members.as_ref().is_none_or(|members| members.own(kind, target, id))
     }
 
+    /// Ids of the type that are not there.
+    pub fn absent(&self, kind: EntityType) -> Vec<String> {
+        self.absent.get(&kind).into_iter().flatten().cloned().collect()
+    }
+
     /// Ids of the type that are not there in one of both.
     pub fn differing(&self, other: &Self, kind: EntityType) -> Vec<String> {
-        let none = Ids::new();
-        let of = |presence: &Self| presence.absent.get(&kind).cloned().unwrap_or_else(|| none.clone());
-        of(self).symmetric_difference(&of(other)).cloned().collect()
+        let only = |one: &Self, other: &Self| -> Vec<String> {
+            let mut ids = one.absent(kind);
+            ids.retain(|id| !other.absent.get(&kind).is_some_and(|ids| ids.contains(id)));
+            ids
+        };
+        [only(self, other), only(other, self)].concat()
     }
 }
 
@@ -159,7 +170,11 @@ impl Survey {
         kind: EntityType,
         slot: &Slot,
     ) -> Result<Vec<String>, sqlx::Error> {
-        let operator = if slot.is_list { format!("{} @> array[t.sourced_id]", slot.named) } else { format!("{} = t.sourced_id", slot.named) };
+        let operator = if slot.is_list {
+            format!("{} @> array[t.sourced_id]", slot.named)
+        } else {
+            format!("{} = t.sourced_id", slot.named)
+        };
         let sql = format!(
             "select distinct t.sourced_id from {targets} join {rows} on r.tenant = t.tenant and {operator}
               where {there} and t.status = 'tobedeleted' and {stands} and r.status = 'active'",
@@ -195,7 +210,9 @@ impl Survey {
                 self.at.stands("r")
             );
             let ids: Vec<&String> = ids.iter().collect();
-            excluded.extend(sqlx::query_scalar::<_, String>(&sql).bind(tenant.as_str()).bind(ids).fetch_all(&mut *conn).await?);
+            excluded.extend(
+                sqlx::query_scalar::<_, String>(&sql).bind(tenant.as_str()).bind(ids).fetch_all(&mut *conn).await?,
+            );
         }
         if kind == EntityType::User {
             excluded.extend(self.without_roles(conn, tenant).await?);

@@ -87,7 +87,10 @@ pub struct RowWriter {
 enum Stamp<'a> {
     /// Bulk.
     None,
-    Delta { withdrawn: bool, at: &'a str },
+    Delta {
+        withdrawn: bool,
+        at: &'a str,
+    },
 }
 
 impl RowWriter {
@@ -203,7 +206,13 @@ impl RowWriter {
             }
             let text = match (&column.content, stamp) {
                 (Content::SourcedId, _) => id,
-                (Content::Status, Stamp::Delta { withdrawn, .. }) => if withdrawn { "tobedeleted" } else { "active" },
+                (Content::Status, Stamp::Delta { withdrawn, .. }) => {
+                    if withdrawn {
+                        "tobedeleted"
+                    } else {
+                        "active"
+                    }
+                }
                 (Content::DateLastModified, Stamp::Delta { at, .. }) => at,
                 (Content::Status | Content::DateLastModified | Content::Blank, _) => "",
                 (Content::Metadata(key), _) => match record.metadata().get(key) {
@@ -261,7 +270,8 @@ impl RowWriter {
     /// Counts the extensions that have no column, and what breaks the rules of Japanese editions.
     fn unsaid<R: JapanRules>(&mut self, job: &FileJob, record: &R, written: usize) {
         if record.metadata().len() > written {
-            let has_column = |key: &String| job.columns.iter().any(|c| matches!(&c.content, Content::Metadata(k) if k == key));
+            let has_column =
+                |key: &String| job.columns.iter().any(|c| matches!(&c.content, Content::Metadata(k) if k == key));
             for key in record.metadata().keys().filter(|key| !has_column(key)) {
                 self.losses.count(job.kind, &format!("metadata.{key}"), NO_COLUMN, 1);
             }

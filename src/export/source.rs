@@ -128,23 +128,60 @@ pub fn delta(tenant: &Tenant, kind: EntityType, from: &Side<'_>, to: &Side<'_>) 
     Statement { sql, parameters }
 }
 
-/// The keys of `metadata` in the records of a type, in any order.
-pub async fn metadata_keys(
+/// The keys of `metadata` that rows of a bulk file have values for, in any order.
+pub async fn keys_of_bulk(
     conn: &mut PgConnection,
+    tenant: &Tenant,
     kind: EntityType,
-    is_delta: bool,
-    Statement { sql, parameters }: &Statement,
+    side: &Side<'_>,
 ) -> Result<Vec<String>, sqlx::Error> {
+    let mut parameters = Parameters::of(tenant.as_str());
+    let record = if is_part(kind) { event_record(kind) } else { "r.doc".to_owned() };
+    let belongs = side.members.map_or(String::new(), |members| belongs(kind, members, &mut parameters));
+    let mut rows = format!("{} and r.status = 'active'{belongs}", side.at.stands("r"));
+    let mut values = "m.value <> ''".to_owned();
+    // Rows that are left out, and values.
+    let excluded = side.presence.excluded.iter().cloned().collect();
+    rows += &format!(" and r.sourced_id <> all ({}::text[])", parameters.add(Value::Texts(excluded)));
+    for slot in slots(kind).into_iter().filter(|slot| slot.required || slot.key.is_some()) {
+        let ids = side.presence.absent(slot.target);
+        if ids.is_empty() {
+            continue;
+        }
+        let ids = parameters.add(Value::Texts(ids));
+        match slot.key {
+            Some(key) => values += &format!(" and not (m.key = '{key}' and m.value in (select unnest({ids}::text[])))"),
+            None if slot.is_list => rows += &format!(" and not {} <@ {ids}::text[]", slot.named),
+            None => rows += &format!(" and {} not in (select unnest({ids}::text[]))", slot.named),
+        }
+    }
     // `metadata` is the last member of a document, and nothing inside a text can look like its beginning.
-    let metadata = match is_delta || is_part(kind) {
+    let metadata = match is_part(kind) {
         true => "(d.record::json -> 'metadata')",
         false => "left(substr(d.record, strpos(d.record, '\"metadata\":{') + 11), -1)::json",
     };
     let sql = format!(
-        "select distinct m.key from ({sql}) d, lateral json_each_text({metadata}) m
-          where d.record like '%\"metadata\":{{%' and m.value <> ''"
+        "select distinct m.key
+           from (select {record} as record from {} where {rows} offset 0) d, lateral json_each_text({metadata}) m
+          where d.record like '%\"metadata\":{{%' and {values}",
+        side.at.versions(kind, "r")
     );
-    let rows = parameters.clone().query(&sql).persistent(false).fetch_all(conn).await?;
+    keys(conn, &sql, parameters).await
+}
+
+/// The keys of `metadata` that records of a delta have values for, in any order.
+pub async fn keys_of_delta(
+    conn: &mut PgConnection,
+    Statement { sql, parameters }: Statement,
+) -> Result<Vec<String>, sqlx::Error> {
+    let sql = format!(
+        "select distinct m.key from ({sql}) d, lateral json_each_text(d.record::json -> 'metadata') m where m.value <> ''"
+    );
+    keys(conn, &sql, parameters).await
+}
+
+async fn keys(conn: &mut PgConnection, sql: &str, parameters: Parameters) -> Result<Vec<String>, sqlx::Error> {
+    let rows = parameters.query(sql).persistent(false).fetch_all(conn).await?;
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
@@ -156,7 +193,10 @@ pub struct Rows<'c> {
 
 impl<'c> Rows<'c> {
     /// In the connection's transaction.
-    pub async fn open(conn: &'c mut PgConnection, Statement { sql, parameters }: Statement) -> Result<Self, sqlx::Error> {
+    pub async fn open(
+        conn: &'c mut PgConnection,
+        Statement { sql, parameters }: Statement,
+    ) -> Result<Self, sqlx::Error> {
         let sql = format!("declare export no scroll cursor for {sql}");
         parameters.query(&sql).persistent(false).execute(&mut *conn).await?;
         Ok(Self { conn, next: 50 })
@@ -166,7 +206,8 @@ impl<'c> Rows<'c> {
     pub async fn next(&mut self) -> Result<Vec<PgRow>, sqlx::Error> {
         let sql = format!("fetch {} from export", self.next);
         let rows = sqlx::query(&sql).persistent(false).fetch_all(&mut *self.conn).await?;
-        let bytes: usize = rows.iter().map(|row| row.try_get::<Option<&str>, _>(RECORD).ok().flatten().map_or(0, str::len)).sum();
+        let bytes: usize =
+            rows.iter().map(|row| row.try_get::<Option<&str>, _>(RECORD).ok().flatten().map_or(0, str::len)).sum();
         self.next = match bytes.checked_div(rows.len()) {
             Some(each) => (BLOCK / each.max(1)).clamp(1, MOST_ROWS).min(self.next * 4),
             None => self.next,

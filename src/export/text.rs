@@ -79,7 +79,9 @@ mod tests {
     fn cells_are_quoted_when_they_must_be() {
         let plain = Style::default();
         let all = Style { quote_all: true, ..plain };
-        for (text, quoted) in [("", ""), ("佐藤 花子", "佐藤 花子"), ("a,b", "\"a,b\""), ("a\"b\"", "\"a\"\"b\"\"\""), ("=1", "=1")] {
+        for (text, quoted) in
+            [("", ""), ("佐藤 花子", "佐藤 花子"), ("a,b", "\"a,b\""), ("a\"b\"", "\"a\"\"b\"\"\""), ("=1", "=1")]
+        {
             assert_eq!(cell(plain, text), quoted);
         }
         assert_eq!((cell(all, ""), cell(all, "a\"")), ("\"\"".to_owned(), "\"a\"\"\"".to_owned()));

@@ -257,7 +257,11 @@ async fn acknowledge(
     body: Bytes,
 ) -> Result<Json<Cursor>, HubError> {
     let name = cursor_name(&name)?;
-    let wrong = |_| HubError::bad_request("The body is {\"position\": …} with a log position, and \"back\": true if it may move back.");
+    let wrong = |_| {
+        HubError::bad_request(
+            "The body is {\"position\": …} with a log position, and \"back\": true if it may move back.",
+        )
+    };
     let Acknowledgement { position, back } = serde_json::from_slice(&body).map_err(wrong)?;
     if position < 0 {
         return Err(HubError::bad_request("position is a whole number from 0."));
