@@ -47,7 +47,9 @@ pub fn exports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         .concat(),
         ..operation("get", "/exports/report", "getExportReport", "What a set would hold, and what it would not say.")
     };
-    [vec![set, report], cursors(schemas)].concat()
+    let mut all = vec![set, report];
+    all.extend(cursors(schemas));
+    all
 }
 
 fn cursors(schemas: &mut SchemaGenerator) -> Vec<Operation> {
