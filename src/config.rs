@@ -77,11 +77,15 @@ pub struct Config {
     #[config(env = "ROSTERHUB_MAX_QUEUED_IMPORTS", default = 16)]
     pub max_queued_imports: usize,
 
+    /// Exports written at a time, each with a connection to the database of its own; more are refused with 503.
+    #[config(env = "ROSTERHUB_MAX_EXPORTS", default = 4)]
+    pub max_exports: usize,
+
     /// Largest `limit` of a list; larger ones are clamped.
     #[config(env = "ROSTERHUB_MAX_PAGE", default = 10000)]
     pub max_page: u32,
 
-    /// Seconds for which a client may take nothing of a long list. Then it is cut off: it keeps a connection to the
+    /// Seconds for which a client may take nothing of a long list or an export. Then it is cut off: it keeps a connection to the
     /// database.
     #[config(env = "ROSTERHUB_STALLED_SECONDS", default = 60)]
     pub stalled_seconds: u64,

@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 pub mod csv;
 pub mod db;
+pub mod export;
 pub mod feed;
 pub mod graphql;
 pub mod log;

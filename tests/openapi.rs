@@ -288,6 +288,32 @@ async fn every_answer_of_the_hub_is_as_described() {
     let upload = narrow.http.post(format!("{}{imports}", narrow.base)).bearer_auth(&narrow.token).body(bulk(&city()));
     hold(upload, "post", imports, 413).await;
 
+    let (exported, report) = ("/rosterhub/v1/exports/oneroster.zip", "/rosterhub/v1/exports/report");
+    let (cursors, cursor) = ("/rosterhub/v1/exports/cursors", "/rosterhub/v1/exports/cursors/{name}");
+    hold(get(exported), "get", exported, 200).await;
+    hold(get(&format!("{exported}?since=0&formulaGuard=true&edition=japan-2")), "get", exported, 200).await;
+    let etag = get(exported).send().await.unwrap().headers()["etag"].clone();
+    hold(get(exported).header("if-none-match", etag), "get", exported, 304).await;
+    hold(get(&format!("{report}?since=1&edition=1.2_JP")), "get", report, 200).await;
+    for path in [exported, report] {
+        hold(get(&format!("{path}?edition=2")), "get", path, 400).await;
+        hold(get(&format!("{path}?encoding=cp932")), "get", path, 422).await;
+        hold(server.http.get(url(path)).bearer_auth(&reader), "get", path, 403).await;
+    }
+    let acknowledge = |name: &str, position: i64| {
+        let put = server.http.put(url(&format!("{cursors}/{name}"))).bearer_auth(&server.token);
+        put.json(&json!({ "position": position }))
+    };
+    hold(acknowledge("nightly", 5), "put", cursor, 200).await;
+    hold(acknowledge("nightly", 1), "put", cursor, 409).await;
+    hold(acknowledge("nightly", 999_999_999), "put", cursor, 400).await;
+    hold(get(cursors), "get", cursors, 200).await;
+    hold(get(&format!("{cursors}/nightly")), "get", cursor, 200).await;
+    hold(get(&format!("{cursors}/other")), "get", cursor, 404).await;
+    let delete = || server.http.delete(url(&format!("{cursors}/nightly"))).bearer_auth(&server.token);
+    hold(delete(), "delete", cursor, 204).await;
+    hold(delete(), "delete", cursor, 404).await;
+
     let roster = "/rosterhub/v1/roster";
     let send = |method: Method, path: &str, body: &Value| {
         server.http.request(method, url(path)).bearer_auth(&server.token).json(body)

@@ -2,6 +2,7 @@
 
 mod client;
 mod demo;
+mod export;
 mod import;
 mod key;
 mod openapi;
@@ -47,6 +48,8 @@ enum Command {
     ///
     /// Exit status: 0 applied, 2 the set has errors (listed), 1 anything else.
     Import(import::ImportFile),
+    /// Write the roster, or what has changed of it, as a OneRoster set.
+    Export(export::ExportSet),
     /// Make the read models anew from the log, beside the live ones, and put right what differs.
     Rebuild(rebuild::Rebuild),
     /// Recompute the read models from the log, compare, and name the first difference.
@@ -114,6 +117,7 @@ impl Cli {
             Command::Serve => serve::serve(&session, async |_| Ok(())).await,
             Command::Demo(demo) => demo.run(&session, output).await,
             Command::Import(import) => import.run(&session, output).await,
+            Command::Export(export) => export.run(&session, output).await,
             Command::Rebuild(rebuild) => rebuild.run(&session, output).await,
             Command::Verify(verify) => verify.run(&session, output).await,
             Command::Tenant(command) => command.run(&session, output).await,

@@ -142,6 +142,22 @@ pub enum Edition {
 }
 
 impl Edition {
+    pub const ALL: [Self; 5] = [Self::Base12, Self::Base121, Self::Japan2, Self::Japan121, Self::JapanK12];
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|edition| edition.name() == name)
+    }
+
+    /// `oneroster.version` in its manifests.
+    pub fn version(self) -> &'static str {
+        if self == Self::JapanK12 { "1.2_JP" } else { "1.2" }
+    }
+
+    /// Whether files have the columns that 1.2.1 took away.
+    pub fn is_first(self) -> bool {
+        matches!(self, Self::Base12 | Self::Japan2)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Base12 => "1.2",

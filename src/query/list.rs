@@ -288,7 +288,7 @@ pub(super) fn is_backward(start: &Start) -> bool {
 
 /// A read model as it stands, or as it stood at the position that the placeholder means. The conditions stand outside
 /// the union, so that both tables are read in the order of an index and merged.
-pub(super) fn source(table: &str, at: Option<&str>) -> String {
+pub(crate) fn source(table: &str, at: Option<&str>) -> String {
     match at {
         None => table.to_owned(),
         Some(_) => format!("(select * from {table} union all select * from {table}_history)"),
@@ -296,7 +296,7 @@ pub(super) fn source(table: &str, at: Option<&str>) -> String {
 }
 
 /// SQL: the version `row` stood at the position.
-pub(super) fn stood(row: &str, at: Option<&str>) -> String {
+pub(crate) fn stood(row: &str, at: Option<&str>) -> String {
     at.map_or(String::new(), |at| format!(" and {row}.since <= {at} and ({row}.until is null or {row}.until > {at})"))
 }
 

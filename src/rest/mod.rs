@@ -6,6 +6,7 @@ pub mod answer;
 pub mod batch;
 pub mod compression;
 pub mod error;
+pub mod exports;
 pub mod extract;
 pub mod imports;
 pub mod oauth;
@@ -25,9 +26,11 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::sync::Semaphore;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tower_layer::Layer as _;
 
@@ -61,6 +64,8 @@ pub struct Hub {
     pub sessions: Arc<Sessions>,
     proxies: Arc<Proxies>,
     pub imports: Intake,
+    /// How many exports may still begin.
+    exports: Arc<Semaphore>,
     counts: Counts,
     /// Of answers sent lately, by tenant and request: entity tag and position.
     validators: moka::sync::Cache<String, (String, i64)>,
@@ -89,6 +94,7 @@ impl Hub {
             auth,
             graphql: Gateway::new(log.clone(), imports.clone(), &config.graphql)?,
             imports,
+            exports: Arc::new(Semaphore::new(config.max_exports.max(1))),
             counts: Counts::new(log.db().clone()),
             validators: moka::sync::Cache::new(VALIDATORS),
             config: Arc::new(config),
@@ -109,11 +115,13 @@ fn router(hub: Hub) -> Router {
         .layer(from_fn_with_state(hub.clone(), admit::<ImsxError>))
         .layer(CatchPanicLayer::custom(|_| ImsxError::internal().into_response()));
     let own = imports::router()
+        .merge(exports::router())
         .merge(writes::router())
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())
         .layer(from_fn_with_state(hub.clone(), admit::<HubError>))
         .layer(CatchPanicLayer::custom(|_| HubError::internal().into_response()));
+    let compressible = DefaultPredicate::new().and(NotForContentType::const_new(exports::ZIP));
     Router::new()
         .nest(ROSTERING, oneroster)
         .nest(HUB, own)
@@ -123,7 +131,7 @@ fn router(hub: Hub) -> Router {
         .route("/health/live", get(async || "ok\n"))
         .route("/health/ready", get(ready))
         .fallback(async || HubError::unknown_path())
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(compressible))
         .layer(from_fn(compression::tags))
         .with_state(hub)
 }

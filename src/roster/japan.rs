@@ -12,14 +12,21 @@ pub struct Extension {
     pub field: Field,
     /// The column in the older national editions, where it differs.
     pub older_column: Option<&'static str>,
+    /// The second national edition (2022) does not have it yet.
+    pub later: bool,
 }
 
 const fn extension(entity: EntityType, field: Field, key: &'static str, doc: &'static str) -> Extension {
-    Extension { entity, field: field.named(key, doc), older_column: None }
+    Extension { entity, field: field.named(key, doc), older_column: None, later: false }
 }
 
 const fn formerly(mut extension: Extension, column: &'static str) -> Extension {
     extension.older_column = Some(column);
+    extension
+}
+
+const fn later(mut extension: Extension) -> Extension {
+    extension.later = true;
     extension
 }
 
@@ -45,21 +52,21 @@ pub static EXTENSIONS: [Extension; 10] = [
         "jp.homeClass",
         "sourcedId of the user's homeroom class.",
     ),
-    kana(
+    later(kana(
         "metadata.jp.kanaPreferredFamilyName",
         "jp.kanaPreferredFamilyName",
         "Reading of the family name the person goes by, in full-width katakana.",
-    ),
-    kana(
+    )),
+    later(kana(
         "metadata.jp.kanaPreferredGivenName",
         "jp.kanaPreferredGivenName",
         "Reading of the given name the person goes by, in full-width katakana.",
-    ),
-    kana(
+    )),
+    later(kana(
         "metadata.jp.kanaPreferredMiddleName",
         "jp.kanaPreferredMiddleName",
         "Reading of the middle name the person goes by, in full-width katakana.",
-    ),
+    )),
     formerly(
         extension(
             EntityType::Enrollment,

@@ -20,6 +20,8 @@ pub trait Record:
 
     /// Sets the field at `index` of the description from the non-empty text of a CSV field.
     fn parse(&mut self, index: usize, raw: &str) -> Result<(), Code>;
+    /// Adds the CSV text of the field at `index`, without its quotes; see [`super::value::FieldValue::write`].
+    fn write(&self, index: usize, keep: &dyn Fn(&str) -> bool, out: &mut String) -> u64;
     /// Checks each field by its description; whether CSV's or JSON's required fields are asked for is the caller's.
     fn check_fields(&self, required: fn(&Field) -> bool, faults: &mut Vec<Fault>);
     /// Fills what JSON must show and the record does not have.
@@ -32,6 +34,7 @@ pub trait Record:
     fn tag(&self) -> Option<&str> {
         None
     }
+    fn metadata(&self) -> &Metadata;
     fn metadata_mut(&mut self) -> &mut Metadata;
 }
 
@@ -84,6 +87,16 @@ macro_rules! record {
                 Ok(())
             }
 
+            fn write(&self, index: usize, keep: &dyn Fn(&str) -> bool, out: &mut String) -> u64 {
+                let mut at = 0..;
+                $(
+                    if at.next() == Some(index) {
+                        return self.$field.write(keep, out);
+                    }
+                )*
+                0
+            }
+
             fn check_fields(&self, required: fn(&Field) -> bool, faults: &mut Vec<Fault>) {
                 let mut fields = Self::ENTITY.fields.iter();
                 $(
@@ -128,6 +141,10 @@ macro_rules! record {
             $(fn tag(&self) -> Option<&str> {
                 self.$tag.as_deref()
             })?
+
+            fn metadata(&self) -> &Metadata {
+                &self.metadata
+            }
 
             fn metadata_mut(&mut self) -> &mut Metadata {
                 &mut self.metadata

@@ -1,6 +1,8 @@
 //! The Rust types that fields have, with their CSV reading and their checks.
 
-use chrono::NaiveDate;
+use std::fmt::Write as _;
+
+use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::fault::Code;
@@ -48,6 +50,9 @@ pub trait FieldValue: Sized {
     fn each_reference(&self, _f: &mut dyn FnMut(&str)) {}
     /// Sets what JSON shows when the member is required and the record has none.
     fn fill(&mut self) {}
+    /// Adds the text of the CSV field, without its quotes. References are left out where `keep` says no to the id. Gives
+    /// the number of parts that do not stand there as they are.
+    fn write(&self, keep: &dyn Fn(&str) -> bool, out: &mut String) -> u64;
 }
 
 /// What holds for every text.
@@ -59,6 +64,18 @@ pub fn check_text(text: &str) -> Result<(), Code> {
     } else {
         Ok(())
     }
+}
+
+/// Adds an item of a list in CSV; false when it is empty.
+fn push_item(item: &str, out: &mut String, begin: usize) -> bool {
+    if item.is_empty() {
+        return false;
+    }
+    if out.len() > begin {
+        out.push(',');
+    }
+    out.push_str(item);
+    true
 }
 
 fn split_list(raw: &str) -> Result<impl Iterator<Item = &str>, Code> {
@@ -95,6 +112,10 @@ impl FieldValue for Option<String> {
     fn fill(&mut self) {
         self.get_or_insert_default();
     }
+    fn write(&self, _: &dyn Fn(&str) -> bool, out: &mut String) -> u64 {
+        out.push_str(self.as_deref().unwrap_or_default());
+        0
+    }
 }
 
 impl FieldValue for Vec<String> {
@@ -106,6 +127,20 @@ impl FieldValue for Vec<String> {
     }
     fn check(&self, _: &Field) -> Result<(), (Code, String)> {
         self.iter().try_for_each(|item| check_text(item).map_err(|code| (code, item.clone())))
+    }
+    /// A comma within an item is left out, as the binding wants it of subjects; so are blanks around it.
+    fn write(&self, _: &dyn Fn(&str) -> bool, out: &mut String) -> u64 {
+        let begin = out.len();
+        let mut changed = 0;
+        for item in self {
+            if item.contains(',') || item.trim() != item {
+                push_item(item.replace(',', "").trim(), out, begin);
+                changed += 1;
+            } else {
+                push_item(item, out, begin);
+            }
+        }
+        changed
     }
 }
 
@@ -125,6 +160,12 @@ impl FieldValue for Option<Flag> {
     }
     fn fill(&mut self) {
         self.get_or_insert(Flag(false));
+    }
+    fn write(&self, _: &dyn Fn(&str) -> bool, out: &mut String) -> u64 {
+        if let Some(Flag(yes)) = self {
+            out.push_str(if *yes { "true" } else { "false" });
+        }
+        0
     }
 }
 
@@ -148,6 +189,13 @@ impl FieldValue for Option<NaiveDate> {
     fn check(&self, _: &Field) -> Result<(), (Code, String)> {
         Ok(())
     }
+    fn write(&self, _: &dyn Fn(&str) -> bool, out: &mut String) -> u64 {
+        if let Some(date) = self {
+            // Writing to a string does not fail.
+            let _ = write!(out, "{:04}-{:02}-{:02}", date.year(), date.month(), date.day());
+        }
+        0
+    }
 }
 
 impl FieldValue for Option<GuidRef> {
@@ -165,6 +213,16 @@ impl FieldValue for Option<GuidRef> {
             f(&reference.sourced_id);
         }
     }
+    fn write(&self, keep: &dyn Fn(&str) -> bool, out: &mut String) -> u64 {
+        match self {
+            Some(reference) if !keep(&reference.sourced_id) => 1,
+            Some(reference) => {
+                out.push_str(&reference.sourced_id);
+                0
+            }
+            None => 0,
+        }
+    }
 }
 
 impl FieldValue for Vec<GuidRef> {
@@ -179,6 +237,10 @@ impl FieldValue for Vec<GuidRef> {
     }
     fn each_reference(&self, f: &mut dyn FnMut(&str)) {
         self.iter().for_each(|r| f(&r.sourced_id));
+    }
+    fn write(&self, keep: &dyn Fn(&str) -> bool, out: &mut String) -> u64 {
+        let begin = out.len();
+        self.iter().filter(|r| !(keep(&r.sourced_id) && push_item(&r.sourced_id, out, begin))).count() as u64
     }
 }
 
@@ -219,6 +281,20 @@ impl FieldValue for Vec<UserId> {
         self.iter()
             .flat_map(|id| [&id.kind, &id.identifier])
             .try_for_each(|part| check_text(part).map_err(|code| (code, part.clone())))
+    }
+    /// A pair that the binding's form cannot hold is left out.
+    fn write(&self, _: &dyn Fn(&str) -> bool, out: &mut String) -> u64 {
+        let begin = out.len();
+        let mut left_out = 0;
+        for UserId { kind, identifier } in self {
+            let fits = !kind.is_empty() && !identifier.is_empty();
+            if !fits || kind.contains([',', ':']) || identifier.contains([',', ':']) {
+                left_out += 1;
+            } else {
+                push_item(&format!("{{{kind}:{identifier}}}"), out, begin);
+            }
+        }
+        left_out
     }
 }
 

@@ -93,7 +93,7 @@ impl Document {
             return Value::Null;
         };
         assert_eq!(headers["content-type"], media_type.as_str(), "{url}");
-        let body = match media_type.starts_with("text/") {
+        let body = match media_type.starts_with("text/") || media_type == "application/zip" {
             true => Value::String(text),
             false => serde_json::from_str(&text).unwrap_or_else(|e| panic!("{url}: {e}: {text}")),
         };

@@ -18,7 +18,7 @@ use sqlx::{Connection, Executor};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All scopes of the roster and of imports.
-pub const EVERYTHING: &str = "roster.readonly,roster-demographics.readonly,import,write";
+pub const EVERYTHING: &str = "roster.readonly,roster-demographics.readonly,import,export,write";
 
 static POSTGRES: OnceLock<EmbeddedPostgres> = OnceLock::new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);

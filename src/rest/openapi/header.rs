@@ -22,6 +22,9 @@ const fn number(name: &'static str, doc: &'static str) -> Header {
 
 pub static ETAG: Header = text("ETag", "Entity tag of the answer, for If-None-Match.");
 pub static POSITION: Header = number("Rosterhub-Position", "Log position of the roster that the answer shows.");
+pub static SINCE: Header =
+    number("Rosterhub-Since", "Log position that a delta begins after; not there in a bulk set.");
+pub static CONTENT_DISPOSITION: Header = text("Content-Disposition", "Name for the file.");
 pub static TOTAL_COUNT: Header = number("X-Total-Count", "Records of the whole list, on all pages.");
 pub static LINK: Header = text(
     "Link",

@@ -7,6 +7,7 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::document::{Access, Answer, Document, Operation, Parameter, Place};
+use super::exports::exports;
 use super::header::{self, Header};
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
@@ -18,15 +19,16 @@ use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
 use crate::rest::{HUB, ROSTERING};
 
 const DESCRIPTION: &str =
-    "What the hub offers besides OneRoster's own service: imports, writes, access tokens, health.";
+    "What the hub offers besides OneRoster's own service: imports, exports, writes, access tokens, health.";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A group of operations: name, description, table.
 type Group = (&'static str, &'static str, fn(&mut SchemaGenerator) -> Vec<Operation>);
 
-static GROUPS: [Group; 5] = [
+static GROUPS: [Group; 6] = [
     ("Imports", "Sets of OneRoster CSV files that are handed in.", imports),
+    ("Exports", "The roster as sets of OneRoster CSV files.", exports),
     ("Writes", "Changes of single records and in batches.", writes),
     ("Tokens", "OAuth 2.0 client credentials.", tokens),
     ("Descriptions", "What is served, for programs.", descriptions),
@@ -273,7 +275,12 @@ pub(super) fn answer(status: &str, doc: &str, headers: &[&'static Header]) -> An
     Answer { status: status.to_owned(), key: None, doc: doc.to_owned(), headers: headers.to_vec(), content: None }
 }
 
-fn ok<T: JsonSchema>(schemas: &mut SchemaGenerator, status: u16, doc: &str, headers: &[&'static Header]) -> Answer {
+pub(super) fn ok<T: JsonSchema>(
+    schemas: &mut SchemaGenerator,
+    status: u16,
+    doc: &str,
+    headers: &[&'static Header],
+) -> Answer {
     let content = Some((JSON, schemas.subschema_for::<T>().to_value()));
     Answer { content, ..answer(&status.to_string(), doc, headers) }
 }
