@@ -313,7 +313,7 @@ fn add_all<S: Sink>(
             Some(Step::End) => return Ok(()),
             Some(Step::File(job)) => {
                 let header = rows.header(&job);
-                file = Some((job, header));
+                file = Some((*job, header));
             }
             Some(Step::Rows(block)) => {
                 let Some((job, header)) = &file else { continue };

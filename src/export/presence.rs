@@ -134,11 +134,13 @@ pub struct Survey {
     pub at: At,
     pub members: Option<Arc<Members>>,
     excluded: HashMap<EntityType, Ids>,
+    /// All records that are to be deleted, of the types that were asked for.
+    deleted: HashMap<EntityType, Vec<String>>,
 }
 
 impl Survey {
     pub fn new(at: At, members: Option<Members>) -> Self {
-        Self { at, members: members.map(Arc::new), excluded: HashMap::new() }
+        Self { at, members: members.map(Arc::new), excluded: HashMap::new(), deleted: HashMap::new() }
     }
 
     /// What is there for records of this type. To be asked for the types in their order.
@@ -162,28 +164,36 @@ impl Survey {
         Ok(Presence { absent, excluded, members: self.members.clone() })
     }
 
-    /// Records to be deleted that active ones name.
+    /// Records to be deleted that active ones name. Often there are none, or few: each is looked up by its index.
     async fn withdrawn(
-        &self,
+        &mut self,
         conn: &mut PgConnection,
         tenant: &Tenant,
         kind: EntityType,
         slot: &Slot,
     ) -> Result<Vec<String>, sqlx::Error> {
+        if !self.deleted.contains_key(&slot.target) {
+            let sql = format!(
+                "select t.sourced_id from {} where t.listed and {} and t.status = 'tobedeleted'",
+                self.at.versions(slot.target, "t"),
+                self.at.stands("t")
+            );
+            let ids = sqlx::query_scalar(&sql).bind(tenant.as_str()).fetch_all(&mut *conn).await?;
+            self.deleted.insert(slot.target, ids);
+        }
+        let Some(deleted) = self.deleted.get(&slot.target).filter(|ids| !ids.is_empty()) else { return Ok(Vec::new()) };
         let operator = if slot.is_list {
             format!("{} @> array[t.sourced_id]", slot.named)
         } else {
             format!("{} = t.sourced_id", slot.named)
         };
         let sql = format!(
-            "select distinct t.sourced_id from {targets} join {rows} on r.tenant = t.tenant and {operator}
-              where {there} and t.status = 'tobedeleted' and {stands} and r.status = 'active'",
-            targets = self.at.versions(slot.target, "t"),
+            "select distinct t.sourced_id from unnest($2::text[]) t (sourced_id) join {rows} on {operator}
+              where {stands} and r.status = 'active'",
             rows = self.at.versions(kind, "r"),
-            there = self.at.stands("t"),
             stands = self.at.stands("r"),
         );
-        sqlx::query_scalar(&sql).bind(tenant.as_str()).fetch_all(conn).await
+        sqlx::query_scalar(&sql).bind(tenant.as_str()).bind(deleted).fetch_all(conn).await
     }
 
     /// Active records of the type that cannot do without one that is not there. Asked for the types that others name.
