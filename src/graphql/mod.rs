@@ -19,6 +19,7 @@ pub mod mutation;
 pub mod page;
 pub mod persisted;
 pub mod plan;
+pub mod plans;
 pub mod resolve;
 pub mod roots;
 pub mod schema;

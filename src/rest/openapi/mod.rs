@@ -5,6 +5,7 @@ mod document;
 mod header;
 mod hub;
 mod page;
+mod plans;
 mod rostering;
 mod schema;
 mod view;
