@@ -188,9 +188,16 @@ mod tests {
     #[test]
     fn the_template_names_every_setting() {
         let template = Config::template();
-        for setting in
-            ["database_url", "listen", "public_url", "trusted_proxies", "secret_key", "log_format", "[imports]", "[graphql]"]
-        {
+        for setting in [
+            "database_url",
+            "listen",
+            "public_url",
+            "trusted_proxies",
+            "secret_key",
+            "log_format",
+            "[imports]",
+            "[graphql]",
+        ] {
             assert!(template.contains(setting), "{setting}");
         }
     }

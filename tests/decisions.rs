@@ -8,7 +8,9 @@ mod reverts;
 use serde_json::{Value, json};
 
 use crate::imports::ORGS;
-use crate::support::{EVERYTHING, Server, assert_verified, bulk, city, database, delta, open, put, run, set, tenant, token, until};
+use crate::support::{
+    EVERYTHING, Server, assert_verified, bulk, city, database, delta, open, put, run, set, tenant, token, until,
+};
 
 /// On a database of its own, with settings. Few records count, so that small sets pass thresholds.
 pub async fn strict(settings: &[(&str, &str)]) -> Server {
@@ -60,7 +62,10 @@ async fn a_plan_is_looked_at_before_anything_is_applied() {
     let job = server.hand_in(bulk(&city()), "?apply=never").await;
     assert_eq!((job["state"].as_str(), head(&server).await), (Some("planned"), 0), "{job}");
     let (status, plan) = get(&server, &format!("{}/plan", id(&job))).await;
-    assert_eq!((status, &plan["plan"], &plan["changes"], plan["plannedAt"].as_i64()), (200, &job["plan"], &job["changes"], Some(0)));
+    assert_eq!(
+        (status, &plan["plan"], &plan["changes"], plan["plannedAt"].as_i64()),
+        (200, &job["plan"], &job["changes"], Some(0))
+    );
     // Everything but the sessions belongs to some org.
     let schools = plan["schools"].as_array().unwrap();
     for entity in ["org", "course", "class", "role", "user", "userProfile", "demographics", "enrollment"] {
@@ -87,7 +92,8 @@ async fn a_plan_is_looked_at_before_anything_is_applied() {
     keys.dedup();
     assert_eq!((seen.len() as i64, keys.len() as i64), (all, all));
     let one = schools.iter().find(|s| s["changes"]["class"]["created"].as_i64() > Some(0)).unwrap();
-    let path = format!("{}/plan/records?entity=class&kind=created&school={}", id(&job), one["school"].as_str().unwrap());
+    let path =
+        format!("{}/plan/records?entity=class&kind=created&school={}", id(&job), one["school"].as_str().unwrap());
     let (_, page) = get(&server, &path).await;
     assert_eq!(page["records"].as_array().unwrap().len() as i64, one["changes"]["class"]["created"].as_i64().unwrap());
     assert_eq!(get(&server, &path.replace("created", "withdrawn")).await.1, json!({ "records": [] }));
@@ -100,7 +106,10 @@ async fn a_plan_is_looked_at_before_anything_is_applied() {
     assert!(!members.is_empty() && members.iter().all(|m| m["after"].is_null() && m["name"].is_string()), "{page}");
 
     let (status, applied) = approve(&server, &job).await;
-    assert_eq!((status, applied["state"].as_str(), applied["approvedBy"].as_str()), (200, Some("completed"), Some("test")));
+    assert_eq!(
+        (status, applied["state"].as_str(), applied["approvedBy"].as_str()),
+        (200, Some("completed"), Some("test"))
+    );
     assert_eq!(applied["position"], json!(all));
     assert_eq!(get(&server, &format!("{}/plan/records", id(&job))).await.0, 409);
     assert_eq!(get(&server, &format!("{}/plan", id(&job))).await.1["samples"], json!([]));
@@ -130,7 +139,11 @@ async fn what_changes_is_shown_member_by_member() {
 async fn an_import_that_withdraws_or_changes_much_waits() {
     let server = strict(&[]).await;
     let first = server.hand_in(orgs(&FIVE), "").await;
-    assert_eq!((first["state"].as_str(), &first["thresholds"]), (Some("completed"), &json!([])), "a first import never waits");
+    assert_eq!(
+        (first["state"].as_str(), &first["thresholds"]),
+        (Some("completed"), &json!([])),
+        "a first import never waits"
+    );
     let changed: Vec<(&str, &str)> = FIVE.iter().map(|(id, _)| (*id, "x")).collect();
     for (set, kind, records) in [(orgs(&FIVE[..4]), "withdrawn", 1), (orgs(&changed), "changed", 5)] {
         let job = server.hand_in(set, "").await;
@@ -308,7 +321,8 @@ async fn an_import_that_has_not_begun_to_apply_can_be_cancelled() {
     until("it plans", async || get(&server, id(&planning)).await.1["state"] == "planning").await;
     for job in [&queued, &planning] {
         let url = format!("{url}/{}/cancel", id(job));
-        let cancelled: Value = server.http.post(url).bearer_auth(&server.token).send().await.unwrap().json().await.unwrap();
+        let cancelled: Value =
+            server.http.post(url).bearer_auth(&server.token).send().await.unwrap().json().await.unwrap();
         assert_eq!(cancelled["state"], "cancelled", "{cancelled}");
         assert!(cancelled["finishedAt"].is_string());
     }

@@ -206,13 +206,8 @@ async fn show(session: &Session, output: Output, Named { id, tenant }: &Named) -
         }
         for record in &samples {
             let members: Vec<&str> = record.members.iter().map(|member| member.name.as_str()).collect();
-            text += &format!(
-                "\n  {} {} {}: {}",
-                record.kind,
-                record.entity.name(),
-                record.sourced_id,
-                members.join(", ")
-            );
+            text +=
+                &format!("\n  {} {} {}: {}", record.kind, record.entity.name(), record.sourced_id, members.join(", "));
         }
         text
     })?;
@@ -264,13 +259,7 @@ pub async fn import(
 }
 
 /// Shows how far an import is until it rests.
-async fn follow(
-    session: &Session,
-    intake: &Intake,
-    output: Output,
-    tenant: &Tenant,
-    id: Uuid,
-) -> Result<Job, Failure> {
+async fn follow(session: &Session, intake: &Intake, output: Output, tenant: &Tenant, id: Uuid) -> Result<Job, Failure> {
     if let Some(mut progress) = intake.progress(id) {
         let bar = output.progress("queued");
         while progress.changed().await.is_ok() {
@@ -293,7 +282,10 @@ pub fn summary(job: &Job) -> String {
         (Some(position), ..) => format!("{what} {} applied; the roster stands at position {position}", job.id),
         (None, Some(failure), _) => format!("{what} {} {}: {failure}", job.id, job.state),
         (None, None, Some(plan)) if job.stands() => {
-            format!("{what} {} is {}; nothing was changed\n  plan {plan}, which `import approve` applies", job.id, job.state)
+            format!(
+                "{what} {} is {}; nothing was changed\n  plan {plan}, which `import approve` applies",
+                job.id, job.state
+            )
         }
         (None, None, _) if job.errors > 0 => {
             format!("{what} {} refused: {} errors; nothing was changed", job.id, job.errors)

@@ -218,9 +218,9 @@ impl Output {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::no_length().with_message(what.to_owned());
-        if let Ok(style) =
-            ProgressStyle::with_template("{msg:<10} {human_pos:>10}/{human_len} {per_sec} {wide_bar} {elapsed} ETA {eta}")
-        {
+        if let Ok(style) = ProgressStyle::with_template(
+            "{msg:<10} {human_pos:>10}/{human_len} {per_sec} {wide_bar} {elapsed} ETA {eta}",
+        ) {
             bar.set_style(style);
         }
         bar

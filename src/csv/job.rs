@@ -18,18 +18,8 @@ use crate::roster::EntityType;
 
 /// The states of an import, in their order. In `planned` and `held` it waits for a decision; the last four are its
 /// ends.
-pub const STATES: [&str; 10] = [
-    "queued",
-    "reading",
-    "planning",
-    "planned",
-    "held",
-    "applying",
-    "completed",
-    "failed",
-    "discarded",
-    "cancelled",
-];
+pub const STATES: [&str; 10] =
+    ["queued", "reading", "planning", "planned", "held", "applying", "completed", "failed", "discarded", "cancelled"];
 /// An import, and the taking back of one.
 pub const KINDS: [&str; 2] = ["import", "revert"];
 

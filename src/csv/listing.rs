@@ -264,11 +264,8 @@ pub async fn schools(log: &Log, tenant: &Tenant, job: &Job) -> Result<Vec<School
     let counts = counts.map(|counts| counts.0).unwrap_or_default();
     let ids: Vec<&str> = counts.keys().map(String::as_str).collect();
     let mut names = names(&mut conn, tenant, job, &ids).await?;
-    let school = |(school, changes): (String, ChangeCounts)| SchoolChanges {
-        name: names.remove(&school),
-        school,
-        changes,
-    };
+    let school =
+        |(school, changes): (String, ChangeCounts)| SchoolChanges { name: names.remove(&school), school, changes };
     Ok(counts.into_iter().map(school).collect())
 }
 
@@ -278,9 +275,8 @@ async fn names(
     job: &Job,
     ids: &[&str],
 ) -> Result<BTreeMap<String, String>, sqlx::Error> {
-    let mut sql = QueryBuilder::<Postgres>::new(
-        "select o.sourced_id, o.doc::json ->> 'name' from orgs o where o.tenant = ",
-    );
+    let mut sql =
+        QueryBuilder::<Postgres>::new("select o.sourced_id, o.doc::json ->> 'name' from orgs o where o.tenant = ");
     sql.push_bind(tenant.as_str()).push(" and o.sourced_id = any(").push_bind(ids).push(")");
     let mut found: Vec<(String, Option<String>)> = sql.build_query_as().fetch_all(&mut *conn).await?;
     if job.stands() {

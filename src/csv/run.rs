@@ -118,7 +118,8 @@ impl Run {
         };
         // An approved plan is not lost to a database that was away.
         let stands = matches!(failure, Failure::Other(CommandError::Unavailable(_)));
-        let (closing, text) = (Closing { record: self.record, staging: self.staging, phases: self.phases, stands }, text);
+        let (closing, text) =
+            (Closing { record: self.record, staging: self.staging, phases: self.phases, stands }, text);
         let (closing, text) = (&closing, text.as_deref());
         if !matches!(failure, Failure::Ended) && closing.close(&mut self.conn, text).await.is_ok() {
             return Ok(());

@@ -48,13 +48,14 @@ impl Staging {
             format!(
                 "create unlogged table {rows} (entity smallint not null, line bigint not null,
                  sourced_id text collate \"C\" not null, withdrawn boolean not null, tag text,
-                 owner text collate \"C\", record text, digest bytea)"
+                 owner text collate \"C\", record text, digest bytea, school text collate \"C\",
+                 expected bigint)"
             ),
             format!("create unlogged table {refs} (slot smallint not null, sourced_id text collate \"C\" not null)"),
             format!(
                 "create unlogged table {plan} (entity smallint not null, sourced_id text collate \"C\" not null,
                  line bigint not null, withdraw boolean not null, sequence bigint not null, withdrawn boolean,
-                 owner text collate \"C\")"
+                 owner text collate \"C\", school text collate \"C\", conflict boolean not null)"
             ),
         ] {
             sqlx::query(&statement).execute(&mut *conn).await?;

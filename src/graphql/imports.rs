@@ -57,7 +57,11 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
             InputValue::new("file", TypeRef::named_nn(TypeRef::UPLOAD))
                 .description("The zip: a variable, sent as the GraphQL multipart request specification has it."),
         )
-        .field(option_input("apply", "ImportApply", "When the plan is applied without being approved; SAFE without it."))
+        .field(option_input(
+            "apply",
+            "ImportApply",
+            "When the plan is applied without being approved; SAFE without it.",
+        ))
         .field(option_input("onErrors", "ImportOnErrors", "What becomes of a set that has errors; REJECT without it."))
         .field(wait());
     let schema = schema

@@ -29,7 +29,11 @@ const DEFAULT: i64 = 100;
 
 /// Enums of options and of what becomes of records: name, values, meaning.
 const ENUMS: [(&str, &[&str], &str); 4] = [
-    ("ImportApply", &APPLY, "When a plan is applied without being approved: never, when it passes no threshold, always."),
+    (
+        "ImportApply",
+        &APPLY,
+        "When a plan is applied without being approved: never, when it passes no threshold, always.",
+    ),
     ("ImportOnErrors", &ON_ERRORS, "A set with errors is refused, or its rows without errors are applied."),
     (
         "ImportConflicts",
@@ -93,7 +97,10 @@ pub fn register(mut schema: SchemaBuilder) -> SchemaBuilder {
         let object = InputObject::new(input).description(format!("For `{field}`.")).field(id());
         schema = schema.register(match field {
             "approveImport" => object
-                .field(InputValue::new("plan", TypeRef::named_nn(TypeRef::ID)).description("Id of the plan that is meant."))
+                .field(
+                    InputValue::new("plan", TypeRef::named_nn(TypeRef::ID))
+                        .description("Id of the plan that is meant."),
+                )
                 .field(conflicts())
                 .field(wait()),
             "revertImport" => object
@@ -107,7 +114,11 @@ pub fn register(mut schema: SchemaBuilder) -> SchemaBuilder {
         .register(payload("ImportDecisionPayload", "What a decision on an import came to."))
         .register(plan_object())
         .register(object("ImportThreshold", "A threshold that a plan passes.", threshold_fields()))
-        .register(object("ImportPlanDifference", "How a plan differs from the one that was approved.", difference_fields()))
+        .register(object(
+            "ImportPlanDifference",
+            "How a plan differs from the one that was approved.",
+            difference_fields(),
+        ))
         .register(school_object())
         .register(record_object())
         .register(object("ImportPlanMember", "A member of a record, before and after.", member_fields()))
@@ -123,7 +134,12 @@ fn plan_object() -> Object {
     let fields: Fields<Job> = vec![
         ("id", nn(TypeRef::ID), |job| Some(job.plan?.to_string().into()), "Of the plan; an approval repeats it."),
         ("position", nn("Position"), |job| Some(job.planned_at?.into()), "Of the roster that it was made on."),
-        ("conflictCount", nn(TypeRef::INT), |job| Some(job.conflicts.into()), "Records that changed since, in a revert."),
+        (
+            "conflictCount",
+            nn(TypeRef::INT),
+            |job| Some(job.conflicts.into()),
+            "Records that changed since, in a revert.",
+        ),
     ];
     let parts = |name: &'static str, of, doc: &'static str, parts: fn(&Job) -> Vec<FieldValue<'_>>| {
         Field::new(name, TypeRef::named_nn_list_nn(of), move |ctx| {
@@ -163,7 +179,12 @@ fn plan_object() -> Object {
 fn threshold_fields() -> Fields<Passed> {
     vec![
         ("recordType", nn(TypeRef::STRING), |p| Some(p.entity.name().into()), "As references name it."),
-        ("school", TypeRef::named(TypeRef::STRING), |p| Some(p.school.as_deref()?.into()), "Org; null: the whole board."),
+        (
+            "school",
+            TypeRef::named(TypeRef::STRING),
+            |p| Some(p.school.as_deref()?.into()),
+            "Org; null: the whole board.",
+        ),
         ("kind", nn("ImportPlanKind"), |p| Some(Value::Enum(Name::new(item(&p.kind)))), "What becomes of the records."),
         ("records", nn(TypeRef::INT), |p| Some(p.records.into()), "Records of which that becomes."),
         ("active", nn(TypeRef::INT), |p| Some(p.active.into()), "Active records, out of which they are."),
@@ -221,7 +242,12 @@ fn member_fields() -> Fields<Member> {
     let json = || TypeRef::named("JSON");
     vec![
         ("name", nn(TypeRef::STRING), |m| Some(m.name.as_str().into()), "JSON name."),
-        ("before", json(), |m| Value::from_json(m.before.clone()?).ok(), "Null when it is not there, or not to be seen."),
+        (
+            "before",
+            json(),
+            |m| Value::from_json(m.before.clone()?).ok(),
+            "Null when it is not there, or not to be seen.",
+        ),
         ("after", json(), |m| Value::from_json(m.after.clone()?).ok(), "Null when it is not there, or not to be seen."),
     ]
 }

@@ -18,11 +18,15 @@ async fn plans_are_decided_on_by_graphql() {
     let answer = server.graphql(query, json!({ "id": held["id"] })).await;
     let job = &answer["data"]["importJob"];
     assert_eq!((&job["state"], &job["plan"]["id"]), (&json!("HELD"), &held["plan"]), "{answer}");
-    let board = json!({ "recordType": "org", "school": null, "kind": "WITHDRAWN", "records": 1, "active": 5, "limit": 10.0 });
+    let board =
+        json!({ "recordType": "org", "school": null, "kind": "WITHDRAWN", "records": 1, "active": 5, "limit": 10.0 });
     assert_eq!(job["plan"]["thresholds"][0], board);
     let gone = &job["plan"]["records"]["nodes"][0];
     assert_eq!((&gone["sourcedId"], &gone["line"]), (&json!("o5"), &Value::Null));
-    assert!(job["plan"]["schools"].as_array().unwrap().iter().any(|s| s["school"] == "o5" && s["name"] == "e"), "{job}");
+    assert!(
+        job["plan"]["schools"].as_array().unwrap().iter().any(|s| s["school"] == "o5" && s["name"] == "e"),
+        "{job}"
+    );
 
     let decide = async |field: &str, input: Value| {
         let mut name = field.to_owned();
@@ -66,7 +70,10 @@ async fn plans_are_decided_on_from_the_command_line() {
     assert_eq!((code, &dry["import"]["state"]), (0, &json!("planned")));
     let dry = dry["import"].clone();
     let (code, shown) = hub(&["import", "show", id(&dry)]);
-    assert_eq!((code, shown["samples"].as_array().unwrap().len(), shown["schools"].as_array().unwrap().len()), (0, 3, 5));
+    assert_eq!(
+        (code, shown["samples"].as_array().unwrap().len(), shown["schools"].as_array().unwrap().len()),
+        (0, 3, 5)
+    );
     let plan = dry["plan"].as_str().unwrap();
     let (code, other) = hub(&["import", "approve", id(&dry), "--plan", id(&dry)]);
     assert_eq!((code, &other["error"]["code"]), (5, &json!("other_plan")));
@@ -87,7 +94,11 @@ async fn plans_are_decided_on_from_the_command_line() {
     let (code, text) = run(&server.url, &["import", path, "--tenant", "midori"]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("5 restored"), "{text}");
-    for args in [&["import"][..], &["import", "approve", id(&dry), "--tenant", "midori"], &["import", path, "--tenant", "midori", "--apply", "soon"]] {
+    for args in [
+        &["import"][..],
+        &["import", "approve", id(&dry), "--tenant", "midori"],
+        &["import", path, "--tenant", "midori", "--apply", "soon"],
+    ] {
         assert_ne!(run(&server.url, args).0, 0, "{args:?}");
     }
     assert_verified(&server.url);

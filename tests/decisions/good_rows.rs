@@ -34,7 +34,9 @@ async fn active(server: &Server, path: &str) -> Vec<String> {
 #[tokio::test]
 async fn rows_with_errors_are_left_out_with_those_that_rest_on_them() {
     let server = Server::start().await;
-    let orgs = format!("{ORGS}d,,,d,district,,\r\nbad,,,,school,,d\r\nchild,,,n,school,,bad\r\ngrandchild,,,n,school,,child\r\nfine,,,n,school,,d\r\n");
+    let orgs = format!(
+        "{ORGS}d,,,d,district,,\r\nbad,,,,school,,d\r\nchild,,,n,school,,bad\r\ngrandchild,,,n,school,,child\r\nfine,,,n,school,,d\r\n"
+    );
     let refused = server.import(set(&[("orgs", "bulk", &orgs)])).await;
     assert_eq!((refused["state"].as_str(), refused["errors"].as_i64()), (Some("failed"), Some(1)), "the default");
     let job = server.hand_in(set(&[("orgs", "bulk", &orgs)]), GOOD).await;
@@ -46,7 +48,11 @@ async fn rows_with_errors_are_left_out_with_those_that_rest_on_them() {
     // A row left out is not absent, nor is anything else of its type.
     let fewer = format!("{ORGS}d,,,d,district,,\r\nbad,,,,school,,d\r\n");
     let job = server.hand_in(set(&[("orgs", "bulk", &fewer)]), GOOD).await;
-    assert_eq!((&job["changes"]["org"]["withdrawn"], &job["changes"]["org"]["unchanged"]), (&json!(0), &json!(1)), "{job}");
+    assert_eq!(
+        (&job["changes"]["org"]["withdrawn"], &job["changes"]["org"]["unchanged"]),
+        (&json!(0), &json!(1)),
+        "{job}"
+    );
     assert_eq!(active(&server, "orgs").await, ["d", "fine"]);
     // Both rows of an id are left out: nobody knows which one is meant.
     let twice = format!("{ORGS}d,,,d,district,,\r\nfine,,,x,school,,\r\nfine,,,y,school,,\r\n");
@@ -64,7 +70,13 @@ async fn what_rests_on_a_row_left_out_is_not_withdrawn() {
     assert_eq!((job["state"].as_str(), &job["leftOut"]), (Some("completed"), &json!({ "users": 1 })), "{job}");
     assert_eq!(job["notWithdrawn"], json!(["role", "user"]));
     assert_eq!(active(&server, "users").await, ["u1", "u2", "u3"]);
-    assert!(server.read("users").await["users"].as_array().unwrap().iter().all(|u| u["roles"].as_array().unwrap().len() == 1));
+    assert!(
+        server.read("users").await["users"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|u| u["roles"].as_array().unwrap().len() == 1)
+    );
     // A bad role leaves out a new user that has no other one.
     let job = server.hand_in(board(&["u1", "u2", "u3", "u4", "u5"], &["u1", "u2", "u3", "u4", "u 5"]), GOOD).await;
     assert_eq!(job["leftOut"], json!({ "roles": 1, "users": 1 }), "{job}");

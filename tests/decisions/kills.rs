@@ -33,7 +33,8 @@ async fn approvals_and_reverts_killed_at_any_moment_leave_nothing_or_all() {
 
     let mut job = plan();
     let start = Instant::now();
-    let (code, told) = run(url, &["import", "approve", &text(&job, "id"), "--plan", &text(&job, "plan"), "--tenant", "midori"]);
+    let (code, told) =
+        run(url, &["import", "approve", &text(&job, "id"), "--plan", &text(&job, "plan"), "--tenant", "midori"]);
     assert_eq!(code, 0, "{told}");
     let whole = start.elapsed();
     let (mut reverting, mut last) = (true, show(&text(&job, "id")));

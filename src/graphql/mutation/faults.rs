@@ -160,7 +160,9 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
     let further = FURTHER.iter().map(|(name, message, _)| EnumItem::new(*name).description(*message));
     let refusals = Refused::ALL.map(|why| EnumItem::new(why.code().to_ascii_uppercase()).description(why.english()));
     let doc = "What can be wrong with what a client sends. The list only grows.";
-    schema.register(Enum::new("UserErrorCode").description(doc).items(codes).items(further).items(refusals)).register(object())
+    schema
+        .register(Enum::new("UserErrorCode").description(doc).items(codes).items(further).items(refusals))
+        .register(object())
 }
 
 fn object() -> Object {

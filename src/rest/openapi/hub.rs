@@ -83,7 +83,12 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         body: vec![("application/zip", upload()), ("multipart/form-data", form)],
         answers: [
             vec![
-                ok::<Job>(schemas, 200, "The import has ended, or waits for a decision.", &[&header::LOCATION, &header::POSITION]),
+                ok::<Job>(
+                    schemas,
+                    200,
+                    "The import has ended, or waits for a decision.",
+                    &[&header::LOCATION, &header::POSITION],
+                ),
                 ok::<Job>(schemas, 202, "The import has been accepted.", &[&header::LOCATION]),
             ],
             failures(schemas, &[400, 401, 403, 413, 429, 503]),
@@ -275,7 +280,12 @@ pub(super) fn answer(status: &str, doc: &str, headers: &[&'static Header]) -> An
     Answer { status: status.to_owned(), key: None, doc: doc.to_owned(), headers: headers.to_vec(), content: None }
 }
 
-pub(super) fn ok<T: JsonSchema>(schemas: &mut SchemaGenerator, status: u16, doc: &str, headers: &[&'static Header]) -> Answer {
+pub(super) fn ok<T: JsonSchema>(
+    schemas: &mut SchemaGenerator,
+    status: u16,
+    doc: &str,
+    headers: &[&'static Header],
+) -> Answer {
     let content = Some((JSON, schemas.subschema_for::<T>().to_value()));
     Answer { content, ..answer(&status.to_string(), doc, headers) }
 }

@@ -65,7 +65,11 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             text("school", "Only records of this org."),
             Parameter {
                 key: "import.onlyConflicts".into(),
-                ..option("conflicts", &["true", "false"], "Only records that changed after the import that is taken back.")
+                ..option(
+                    "conflicts",
+                    &["true", "false"],
+                    "Only records that changed after the import that is taken back.",
+                )
             },
             text("after", "`next` of the page before."),
             Parameter { key: "import.limit".into(), ..number("limit", "Records in the answer, at most 1,000.", 100) },
@@ -78,17 +82,20 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         ..operation("get", "/imports/{id}/plan/records", "getImportPlanRecords", "Records of a plan that waits.")
     };
     let conflicts = || option("conflicts", &ON_CONFLICTS, CONFLICTS);
-    let plan_id = Parameter { schema: json!({ "type": "string", "format": "uuid" }), ..text("plan", "Id of the plan that is approved; required.") };
+    let plan_id = Parameter {
+        schema: json!({ "type": "string", "format": "uuid" }),
+        ..text("plan", "Id of the plan that is approved; required.")
+    };
     let decisions = [
-        ("approve", "approveImport", "Approves a plan: it is applied, if the roster still stands as planned on.", vec![plan_id, conflicts()]),
+        (
+            "approve",
+            "approveImport",
+            "Approves a plan: it is applied, if the roster still stands as planned on.",
+            vec![plan_id, conflicts()],
+        ),
         ("discard", "discardImport", "Throws a plan away.", vec![]),
         ("cancel", "cancelImport", "Ends an import that has not begun to apply.", vec![]),
-        (
-            "revert",
-            "revertImport",
-            "Takes a completed import back, by a new job.",
-            vec![apply(), conflicts()],
-        ),
+        ("revert", "revertImport", "Takes a completed import back, by a new job.", vec![apply(), conflicts()]),
     ];
     let mut operations = vec![plan, records];
     for (path, name, summary, parameters) in decisions {
