@@ -2,8 +2,8 @@
 
 use sqlx::PgConnection;
 
-use super::job::JobRecord;
 use super::manifest::Mode;
+use super::record::JobRecord;
 use super::stage::{Staging, column, number, slots};
 use crate::roster::{Code, EntityType, Kind};
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 
 use super::check::Checks;
-use super::job::JobRecord;
 use super::manifest::Mode;
+use super::record::JobRecord;
 use super::stage::{Staging, column, number, slots};
 use crate::roster::EntityType;
 

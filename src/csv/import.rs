@@ -12,11 +12,12 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::decode::{Decoded, Stopped, decode};
-use super::job::{self, Entry, Job, JobRecord, Phases};
+use super::job::{self, Job};
 use super::manifest::Mode;
 use super::options::Options;
 use super::package::Package;
 use super::queue::Place;
+use super::record::{Entry, JobRecord, Phases};
 use super::run::{Failure, Run};
 use super::stage::{Stager, Staging};
 use crate::command::CommandError;

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::job::{JobRecord, lock_key, standing};
+use super::job::standing;
+use super::record::{JobRecord, lock_key};
 use super::stage::Staging;
 use crate::log::{Log, Tenant};
 
@@ -42,6 +43,7 @@ pub async fn close_interrupted(log: &Log) -> Result<u64, sqlx::Error> {
             }
             let_go(&mut conn, id).await?;
         }
+        drop(conn);
         expire(log, &tenant).await?;
     }
     drop_left(log).await?;
@@ -50,6 +52,7 @@ pub async fn close_interrupted(log: &Log) -> Result<u64, sqlx::Error> {
 
 /// A program may also end between the end of a job and that of its staging tables.
 async fn drop_left(log: &Log) -> Result<(), sqlx::Error> {
+    let tenants = log.tenants().await?;
     let mut conn = log.db().pool().acquire().await?;
     let left: Vec<String> = sqlx::query_scalar(
         "select distinct substring(tablename from '_([0-9a-f]{32})$') from pg_tables
@@ -63,10 +66,13 @@ async fn drop_left(log: &Log) -> Result<(), sqlx::Error> {
             dead.push(id);
         }
     }
-    // Asked now that no one can begin to hold them.
+    // Asked now that no one can begin to hold them, and on this connection, which may be the only one.
     let mut kept = BTreeSet::new();
-    for tenant in log.tenants().await?.iter().filter(|_| !dead.is_empty()) {
-        let mut conn = log.db().acquire(tenant).await?;
+    for tenant in tenants.iter().filter(|_| !dead.is_empty()) {
+        sqlx::query("select set_config('rosterhub.tenant', $1, false)")
+            .bind(tenant.as_str())
+            .execute(&mut *conn)
+            .await?;
         kept.extend(standing(&mut conn, tenant, false).await?);
     }
     for id in dead {

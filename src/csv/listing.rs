@@ -75,8 +75,10 @@ pub struct PlannedRecord {
 pub struct Member {
     pub name: String,
     /// Absent when it is not there, or not for the client to see.
+    #[schemars(with = "Value")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
+    #[schemars(with = "Value")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }

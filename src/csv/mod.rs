@@ -4,7 +4,7 @@
 //! turns rows into records, `stage` keeps them in Postgres, `check` looks at references, `good_rows` leaves out rows
 //! with errors, `plan` finds what differs from the roster, `threshold` says when that waits for a decision, `apply`
 //! appends it as one unit of work. `import` is an import from its arrival on, `run` leads it through the phases when
-//! `queue` says that it is its turn, `job` keeps the record of it, `interrupted` closes what a program left behind.
+//! `queue` says that it is its turn, `job` reads the record of it and `record` writes it, `interrupted` closes what a program left behind.
 //!
 //! `intake` takes sets in, `decision` approvals, discards, cancels and reverts; `revert` stages what an import did, to
 //! take it back; `listing` shows a plan that waits.
@@ -26,6 +26,7 @@ pub mod options;
 pub mod package;
 pub mod plan;
 pub mod queue;
+pub mod record;
 pub mod revert;
 pub mod rows;
 mod run;

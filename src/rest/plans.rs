@@ -56,6 +56,7 @@ pub struct PlanAnswer {
     /// Of a revert: records that changed after the import.
     conflicts: i64,
     /// How it differs from the plan that was approved.
+    #[schemars(with = "Difference")]
     #[serde(skip_serializing_if = "Option::is_none")]
     difference: Option<Difference>,
     /// A few records of each type and kind, while the plan waits for a decision.
