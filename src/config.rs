@@ -2,6 +2,7 @@
 //! prints it with its documentation.
 
 mod graphql;
+mod imports;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use confique::Config as _;
 pub use graphql::GraphqlConfig;
+pub use imports::ImportsConfig;
 
 /// Settings of the hub. Every setting has a default; environment variables override the file.
 #[derive(Debug, Clone, confique::Config)]
@@ -108,6 +110,10 @@ pub struct Config {
     #[config(env = "ROSTERHUB_LOG_FORMAT", default = "text")]
     pub log_format: LogFormat,
 
+    /// Imports.
+    #[config(nested)]
+    pub imports: ImportsConfig,
+
     /// The GraphQL gateway.
     #[config(nested)]
     pub graphql: GraphqlConfig,
@@ -186,9 +192,16 @@ mod tests {
     #[test]
     fn the_template_names_every_setting() {
         let template = Config::template();
-        for setting in
-            ["database_url", "listen", "public_url", "trusted_proxies", "secret_key", "log_format", "[graphql]"]
-        {
+        for setting in [
+            "database_url",
+            "listen",
+            "public_url",
+            "trusted_proxies",
+            "secret_key",
+            "log_format",
+            "[imports]",
+            "[graphql]",
+        ] {
             assert!(template.contains(setting), "{setting}");
         }
     }

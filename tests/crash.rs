@@ -16,7 +16,7 @@ async fn an_import_killed_at_any_moment_leaves_nothing_or_all_of_it() {
     std::fs::write(file.path(), bulk(&city())).unwrap();
     std::fs::write(other.path(), bulk(&rosterhub::sample::SampleOptions { seed: "2".into(), ..city() })).unwrap();
     let import = |path: &std::path::Path| {
-        rosterhub(&server.url, &["import", path.to_str().unwrap(), "--tenant", "midori", "--json"])
+        rosterhub(&server.url, &["import", path.to_str().unwrap(), "--tenant", "midori", "--apply", "always", "--json"])
     };
     // How long one takes here: the moments are spread over that.
     let start = std::time::Instant::now();
@@ -66,7 +66,7 @@ async fn a_server_killed_during_an_upload_starts_again_with_nothing_of_it() {
         let other = rosterhub::sample::SampleOptions { seed: format!("k{n}"), ..city() };
         let response = server
             .http
-            .post(format!("{}/rosterhub/v1/imports", server.base))
+            .post(format!("{}/rosterhub/v1/imports?apply=always", server.base))
             .bearer_auth(&server.token)
             .body(bulk(&other))
             .send()

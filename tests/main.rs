@@ -5,6 +5,7 @@ mod addresses;
 mod auth;
 mod clients;
 mod crash;
+mod decisions;
 mod exports;
 mod filters;
 mod graphql;

@@ -17,7 +17,7 @@ fn of(seed: &str) -> Vec<u8> {
 }
 
 fn imports(server: &Server) -> reqwest::RequestBuilder {
-    server.http.post(format!("{}/rosterhub/v1/imports", server.base)).bearer_auth(&server.token)
+    server.http.post(format!("{}/rosterhub/v1/imports?apply=always", server.base)).bearer_auth(&server.token)
 }
 
 /// Hands a set in and does not wait.

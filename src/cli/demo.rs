@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::import::{import, summary};
 use super::{Failure, Output, Session, serve};
 use crate::auth::{Clients, Kind, NewClient, Scopes};
+use crate::csv::options::Options;
 use crate::log::Tenant;
 use crate::sample::{SampleOptions, write_bulk};
 
@@ -34,7 +35,7 @@ impl Demo {
             };
             let file = tempfile::Builder::new().suffix(".zip").tempfile()?;
             write_bulk(&options, BufWriter::new(file.reopen()?))?;
-            let job = import(session, output, &tenant, file.path().to_owned()).await?;
+            let job = import(session, output, &tenant, file.path().to_owned(), Options::default()).await?;
             println!("{}", summary(&job));
             if job.state != "completed" {
                 return Ok(ExitCode::FAILURE);

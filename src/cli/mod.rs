@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::{Config, LogFormat};
-use crate::csv::job::close_interrupted;
+use crate::csv::interrupted::close_interrupted;
 use crate::db::Db;
 use crate::db::embedded::{EmbeddedPostgres, Settings};
 use crate::graphql;
@@ -44,10 +44,11 @@ enum Command {
     Serve,
     /// Start everything on a private Postgres with a sample city, and show what to try.
     Demo(demo::Demo),
-    /// Import a OneRoster set (zip with manifest.csv), all or nothing.
+    /// Import a OneRoster set (zip with manifest.csv), all or nothing; look at plans and decide on them.
     ///
-    /// Exit status: 0 applied, 2 the set has errors (listed), 1 anything else.
-    Import(import::ImportFile),
+    /// Exit status: 0 done (applied; planned, where only a plan was asked for), 2 the set has errors (listed), 4 the
+    /// plan waits for a decision, 5 the decision was refused, 1 anything else.
+    Import(import::ImportCommand),
     /// Write the roster, or what has changed of it, as a OneRoster set.
     Export(export::ExportSet),
     /// Make the read models anew from the log, beside the live ones, and put right what differs.
@@ -221,9 +222,9 @@ impl Output {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::no_length().with_message(what.to_owned());
-        if let Ok(style) =
-            ProgressStyle::with_template("{msg:<10} {human_pos:>10}/{human_len} {per_sec} {wide_bar} {elapsed}")
-        {
+        if let Ok(style) = ProgressStyle::with_template(
+            "{msg:<10} {human_pos:>10}/{human_len} {per_sec} {wide_bar} {elapsed} ETA {eta}",
+        ) {
             bar.set_style(style);
         }
         bar

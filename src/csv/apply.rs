@@ -7,9 +7,10 @@ use sqlx::PgConnection;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::plan::with_records;
 use super::stage::{Staging, number};
 use crate::command::hub::{encode, read_event, standing, upcasters};
-use crate::command::{Command, CommandError};
+use crate::command::{Command, CommandError, Event};
 use crate::log::append::AppendTransaction;
 use crate::log::{NewEvent, Tenant};
 use crate::roster::{EntityType, Record, with_record};
@@ -30,6 +31,18 @@ const GROUPS: [&[EntityType]; 7] = [
     &[EntityType::Demographics],
     &[EntityType::Enrollment],
 ];
+
+/// What the metadata of the events name.
+pub struct Origin<'a> {
+    pub job: Uuid,
+    /// Who handed it in.
+    pub client: &'a str,
+    /// The edition by which the set was read.
+    pub edition: Option<&'a str>,
+    pub approver: Option<&'a str>,
+    /// Of a revert: the import that it takes back.
+    pub reverts: Option<Uuid>,
+}
 
 #[derive(sqlx::FromRow)]
 struct PlannedRow {
@@ -52,15 +65,14 @@ pub async fn apply(
     tx: &mut AppendTransaction,
     staging: &Staging,
     tenant: &Tenant,
-    job: Uuid,
-    client: &str,
+    origin: &Origin<'_>,
     progress: impl Fn(u64),
 ) -> Result<i64, CommandError> {
     let unit = tx.head() + 1;
     let (batches, decided) = mpsc::channel::<Vec<NewEvent>>(2);
     let decide = async move {
         for group in GROUPS {
-            decide_group(source, staging, tenant, group, job, client, &batches).await?;
+            decide_group(source, staging, tenant, group, origin, &batches).await?;
         }
         Ok::<(), CommandError>(())
     };
@@ -86,35 +98,25 @@ async fn decide_group(
     staging: &Staging,
     tenant: &Tenant,
     group: &[EntityType],
-    job: Uuid,
-    client: &str,
+    origin: &Origin<'_>,
     batches: &mpsc::Sender<Vec<NewEvent>>,
 ) -> Result<(), CommandError> {
-    let Staging { rows, plan, .. } = staging;
     let entities = group.iter().map(|k| number(*k).to_string()).collect::<Vec<_>>().join(", ");
-    let names = group.iter().map(|k| format!("when {} then '{}'", number(*k), k.name())).collect::<String>();
     // In the order of the keys, so that neighbours in the indexes are written together.
-    let order = if group.len() > 1 { "p.owner, p.entity, p.sourced_id" } else { "p.sourced_id" };
-    // Sorted without the records, which are then looked up one by one: the first batch is there at once.
-    let sql = format!(
-        "select p.entity, p.sourced_id, p.line, p.withdraw, p.sequence, s.record, e.payload::text as last,
-                e.event_type, e.event_version
-           from (select * from {plan} p where p.entity in ({entities}) order by {order} offset 0) p
-                left join lateral (
-                  select s.record from {rows} s where s.entity = p.entity and s.sourced_id = p.sourced_id limit 1) s on true
-                left join lateral (
-                  select e.payload, e.event_type, e.event_version from events e
-                   where p.sequence > 0 and e.aggregate_type = case p.entity {names} end
-                     and e.aggregate_id = $1 || '/' || p.sourced_id and e.sequence = p.sequence limit 1) e on true"
+    let order = if group.len() > 1 { "owner, entity, sourced_id" } else { "sourced_id" };
+    let chosen = format!(
+        "select entity, sourced_id, line, withdraw, sequence from {} where entity in ({entities}) order by {order}",
+        staging.plan
     );
+    let sql = with_records(staging, &chosen);
     let mut planned = sqlx::query_as::<_, PlannedRow>(&sql).bind(tenant.as_str()).fetch(source);
     let (mut batch, mut bytes) = (Vec::with_capacity(BATCH), 0);
-    let job = job.to_string();
+    let common = origin.metadata();
     while let Some(row) = planned.try_next().await.map_err(unavailable)? {
         let kind = EntityType::ALL[row.entity as usize];
-        let event = with_record!(kind, R => decide::<R>(row, &job, client))?;
-        bytes += event.as_ref().map_or(0, |e| e.payload.len());
-        batch.extend(event);
+        let events = with_record!(kind, R => decide::<R>(row, &common))?;
+        bytes += events.iter().flatten().map(|e| e.payload.len()).sum::<usize>();
+        batch.extend(events.into_iter().flatten());
         if batch.len() >= BATCH || bytes >= BATCH_BYTES {
             bytes = 0;
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
@@ -129,31 +131,55 @@ async fn decide_group(
     Ok(())
 }
 
-fn decide<R: Record>(row: PlannedRow, job: &str, client: &str) -> Result<Option<NewEvent>, CommandError> {
+impl Origin<'_> {
+    fn metadata(&self) -> HashMap<&'static str, String> {
+        let mut metadata = HashMap::from([("client", self.client.to_owned()), ("import", self.job.to_string())]);
+        metadata.extend(self.edition.map(|edition| ("mapping", edition.to_owned())));
+        metadata.extend(self.approver.map(|approver| ("approver", approver.to_owned())));
+        metadata.extend(self.reverts.map(|import| ("reverts", import.to_string())));
+        metadata
+    }
+}
+
+/// The events of one record: none when it stands so already. A revert may need two: a record that was withdrawn with
+/// other content stands as it was and is withdrawn again.
+fn decide<R: Record>(
+    row: PlannedRow,
+    common: &HashMap<&'static str, String>,
+) -> Result<[Option<NewEvent>; 2], CommandError> {
     let internal = |e: serde_json::Error| CommandError::Internal(e.to_string());
     let last = match (&row.event_type, &row.event_version, &row.last) {
         (Some(event_type), Some(version), Some(payload)) => {
-            Some(read_event(upcasters, event_type, version, payload).map_err(internal)?)
+            Some(read_event::<R>(upcasters, event_type, version, payload).map_err(internal)?)
         }
         _ => None,
     };
-    let command = match row.record.filter(|_| !row.withdraw) {
-        Some(record) => Command::Record(serde_json::from_str(&record).map_err(internal)?),
-        None => Command::Withdraw,
-    };
-    let Some(event) = standing::<R>(last).decide(&row.sourced_id, command)? else {
-        return Ok(None);
-    };
-    let mut metadata = HashMap::from([("client", client), ("import", job)]);
-    let line = row.line.to_string();
-    let file = format!("{}.csv", R::ENTITY.collection);
-    if row.line > 0 {
-        metadata.extend([("file", file.as_str()), ("line", line.as_str())]);
-    } else {
+    let is_revert = common.contains_key("reverts");
+    let record = row.record.filter(|_| !row.withdraw || is_revert);
+    let record: Option<R> = record.map(|record| serde_json::from_str(&record)).transpose().map_err(internal)?;
+    let (file, line) = (format!("{}.csv", R::ENTITY.collection), row.line.to_string());
+    let mut metadata: HashMap<&str, &str> = common.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    if row.line == 0 {
         metadata.insert("reason", "absent");
+    } else if !is_revert {
+        metadata.extend([("file", file.as_str()), ("line", line.as_str())]);
     }
     let metadata = serde_json::to_string(&metadata).map_err(internal)?;
-    encode(&row.sourced_id, row.sequence + 1, &event, metadata).map(Some)
+    let mut sequence = row.sequence;
+    let mut encoded = |event: Option<&Event<R>>| {
+        let Some(event) = event else { return Ok(None) };
+        sequence += 1;
+        encode(&row.sourced_id, sequence, event, metadata.clone()).map(Some)
+    };
+    let recorded = record.map(Command::Record);
+    let recorded = recorded.map(|command| standing::<R>(last.clone()).decide(&row.sourced_id, command)).transpose()?;
+    let recorded = recorded.flatten();
+    let first = encoded(recorded.as_ref())?;
+    if !row.withdraw {
+        return Ok([first, None]);
+    }
+    let withdrawn = standing::<R>(recorded.or(last)).decide(&row.sourced_id, Command::Withdraw)?;
+    Ok([first, encoded(withdrawn.as_ref())?])
 }
 
 fn unavailable(error: sqlx::Error) -> CommandError {

@@ -2,9 +2,9 @@
 
 use sqlx::PgConnection;
 
-use super::job::JobRecord;
 use super::manifest::Mode;
-use super::stage::{Staging, number, slots};
+use super::record::JobRecord;
+use super::stage::{Staging, column, number, slots};
 use crate::roster::{Code, EntityType, Kind};
 
 /// What the checks look at.
@@ -15,6 +15,9 @@ pub struct Checks<'a> {
     pub modes: &'a [(EntityType, Mode)],
     /// Files that could not be read, or not to their end. What they would have said is not held against others.
     pub unread: &'a [EntityType],
+    /// Rows that were rejected are left out, and the records that they name stay as they are. Otherwise they count as
+    /// present, so that one fault is not reported as two.
+    pub good_rows: bool,
 }
 
 /// An error that a check finds: in which column, and what kind.
@@ -70,20 +73,51 @@ impl Checks<'_> {
         Ok(errors + listed.rows_affected() as i64)
     }
 
+    /// SQL: the row counts as saying how the record will stand.
+    fn counts(&self, row: &str) -> String {
+        if self.good_rows { format!(" and {row}.record is not null") } else { String::new() }
+    }
+
+    /// In a revert: active records that refer to one that is withdrawn, and are not in the revert themselves.
+    pub async fn still_referred_to(&self, conn: &mut PgConnection, mut errors: i64) -> Result<i64, sqlx::Error> {
+        let rows = &self.staging.rows;
+        for (slot, target, _) in slots() {
+            let Some(column) = column(slot).filter(|_| self.mode(target).is_some()) else { continue };
+            let (entity, kind) = (number(target), number(slot.kind));
+            let named = match slot.column.ends_with('s') {
+                true => format!("array[s.sourced_id] <@ c.{column}"),
+                false => format!("c.{column} = s.sourced_id"),
+            };
+            let found = format!(
+                "select 0, c.sourced_id || ' → ' || s.sourced_id
+                   from {rows} s join {table} c on c.tenant = $1 and c.status = 'active' and {named}
+                  where s.entity = {entity} and s.withdrawn
+                    and not exists (select from {rows} t where t.entity = {kind} and t.sourced_id = c.sourced_id)
+                    and (select a.status from {theirs} a
+                          where a.tenant = $1 and a.sourced_id = s.sourced_id limit 1) = 'active'",
+                table = slot.kind.entity().table,
+                theirs = target.entity().table,
+            );
+            let finding = Finding { kind: slot.kind, column: slot.column, code: Code::StillReferredTo };
+            errors = self.list(conn, errors, finding, &found).await?;
+        }
+        Ok(errors)
+    }
+
     fn mode(&self, kind: EntityType) -> Option<Mode> {
         self.modes.iter().find(|m| m.0 == kind).map(|m| m.1)
     }
 
     async fn duplicates(&self, conn: &mut PgConnection, mut errors: i64) -> Result<i64, sqlx::Error> {
-        let rows = &self.staging.rows;
+        let (rows, counts) = (&self.staging.rows, self.counts("r"));
         for (kind, _) in self.modes {
             let entity = number(*kind);
             let finding = Finding { kind: *kind, column: "sourcedId", code: Code::DuplicateSourcedId };
             let again = format!(
                 "select r.line, r.sourced_id
-                   from (select sourced_id, min(line) as first from {rows} where entity = {entity}
+                   from (select sourced_id, min(line) as first from {rows} r where entity = {entity}{counts}
                           group by sourced_id having count(*) > 1) d
-                        join {rows} r on r.entity = {entity} and r.sourced_id = d.sourced_id and r.line > d.first"
+                        join {rows} r on r.entity = {entity} and r.sourced_id = d.sourced_id and r.line > d.first{counts}"
             );
             errors = self.list(conn, errors, finding, &again).await?;
         }
@@ -93,9 +127,10 @@ impl Checks<'_> {
     /// SQL: no record `r.sourced_id` of the target is in the set, nor, unless the set tells all of them, in the roster.
     fn missing(&self, target: EntityType) -> String {
         let staged = format!(
-            "not exists (select from {} t where t.entity = {} and t.sourced_id = r.sourced_id)",
+            "not exists (select from {} t where t.entity = {} and t.sourced_id = r.sourced_id{})",
             self.staging.rows,
-            number(target)
+            number(target),
+            self.counts("t")
         );
         match self.mode(target) {
             Some(Mode::Bulk) => staged,
@@ -112,12 +147,13 @@ impl Checks<'_> {
         format!(
             "exists (select from {rows} t where t.entity = {n} and t.sourced_id = r.sourced_id and {staged})
              or ((select {live} from {table} c where c.tenant = $1 and c.sourced_id = r.sourced_id limit 1)
-                 and not exists (select from {rows} t where t.entity = {n} and t.sourced_id = r.sourced_id))",
+                 and not exists (select from {rows} t where t.entity = {n} and t.sourced_id = r.sourced_id{counts}))",
             rows = self.staging.rows,
             n = number(target),
             staged = other("t.tag"),
             table = target.entity().table,
             live = other("c.type"),
+            counts = self.counts("t"),
         )
     }
 
@@ -153,7 +189,8 @@ impl Checks<'_> {
             Some(Mode::Bulk) => String::new(),
             _ => format!(
                 " union all select {columns} from {table} c where c.tenant = $1 and c.status = 'active'
-                  and not exists (select from {rows} t where t.entity = {n} and t.sourced_id = c.sourced_id)",
+                  and not exists (select from {rows} t where t.entity = {n} and t.sourced_id = c.sourced_id{counts})",
+                counts = self.counts("t"),
                 table = kind.entity().table,
                 rows = self.staging.rows,
                 n = number(kind)
@@ -211,7 +248,10 @@ impl Checks<'_> {
             return Ok(errors);
         }
         // A role whose row was rejected is not held against its user.
-        let whole = format!("not exists (select from {rows} x where x.entity = {role} and x.record is null)");
+        let whole = match self.good_rows {
+            true => "true".to_owned(),
+            false => format!("not exists (select from {rows} x where x.entity = {role} and x.record is null)"),
+        };
         let roles = self.roles_after();
         if self.mode(EntityType::User).is_some() {
             let finding = |column, code| Finding { kind: EntityType::User, column, code };
@@ -252,9 +292,11 @@ impl Checks<'_> {
             "with {roles} select coalesce(max(s.line), 0), c.user_sourced_id from {touched}
               where c.tenant = $1 and c.status = 'active' and coalesce(s.entity, {role}) = {role} and {whole}
                 and not exists (select from roles_after r where r.user_id = c.user_sourced_id)
-                and not exists (select from {rows} u where u.entity = {user} and u.sourced_id = c.user_sourced_id)
+                and not exists (select from {rows} u
+                                 where u.entity = {user} and u.sourced_id = c.user_sourced_id{counts})
                 and (select u.status from users u where u.tenant = $1 and u.sourced_id = c.user_sourced_id limit 1) = 'active'
-              group by c.user_sourced_id"
+              group by c.user_sourced_id",
+            counts = self.counts("u"),
         );
         let finding = Finding { kind: EntityType::Role, column: "userSourcedId", code: Code::UserWithoutRole };
         self.list(conn, errors, finding, &last).await

@@ -25,8 +25,48 @@ pub struct StagedRow {
     pub tag: Option<String>,
     /// The user it belongs to, for roles and profiles; itself for users.
     pub owner: Option<String>,
+    /// The org it belongs to, where the record itself says so.
+    pub school: Option<String>,
     /// JSON and its SHA-256; none when the row was rejected: its id still counts as present.
     pub record: Option<(String, [u8; 32])>,
+    /// In a revert: number of the record's own event that is taken back.
+    pub expected: Option<i64>,
+}
+
+impl StagedRow {
+    /// The row that says that the record shall stand so, or be withdrawn; without one, it was rejected.
+    pub fn of<R: Record>(line: u64, id: &str, withdrawn: bool, record: Option<&R>) -> Self {
+        let kind = R::ENTITY.kind;
+        let (mut owner, mut school) = (None, None);
+        if let Some(record) = record {
+            record.each_reference(&mut |field, id| match (kind, field.csv) {
+                (_, "userSourcedId") => owner = Some(id.to_owned()),
+                (EntityType::Enrollment | EntityType::Class, "schoolSourcedId")
+                | (EntityType::Course | EntityType::Role, "orgSourcedId")
+                | (EntityType::User, "primaryOrgSourcedId") => school = Some(id.to_owned()),
+                _ => {}
+            });
+        }
+        match kind {
+            EntityType::User => owner = Some(id.to_owned()),
+            EntityType::Org => school = Some(id.to_owned()),
+            _ => {}
+        }
+        Self {
+            kind,
+            line,
+            sourced_id: id.to_owned(),
+            withdrawn,
+            tag: record.and_then(|r| r.tag().map(str::to_owned)),
+            owner,
+            school,
+            record: record.and_then(|r| serde_json::to_string(r).ok()).map(|json| {
+                let digest = Sha256::digest(&json).into();
+                (json, digest)
+            }),
+            expected: None,
+        }
+    }
 }
 
 /// What decoding gives, in order.
@@ -110,7 +150,6 @@ fn decode_file<R: JapanRules>(
 }
 
 struct Decoder {
-    kind: EntityType,
     mode: Mode,
     japan: bool,
     file: String,
@@ -129,7 +168,6 @@ impl Decoder {
     fn new(file: &DataFile, japan: bool) -> Self {
         let header = &file.header;
         Self {
-            kind: file.kind,
             mode: file.mode,
             japan,
             file: file.name(),
@@ -172,29 +210,7 @@ impl Decoder {
         if let Some(record) = record.as_ref().filter(|_| !withdrawn) {
             self.pass_references_on(id, record, out)?;
         }
-        let mut owner = None;
-        if let Some(record) = &record {
-            record.each_reference(&mut |field, id| {
-                if field.csv == "userSourcedId" {
-                    owner = Some(id.to_owned());
-                }
-            });
-        }
-        if self.kind == EntityType::User {
-            owner = Some(id.to_owned());
-        }
-        out(Decoded::Row(StagedRow {
-            kind: self.kind,
-            line: row.line,
-            sourced_id: id.to_owned(),
-            withdrawn,
-            tag: record.as_ref().and_then(|r| r.tag().map(str::to_owned)),
-            owner,
-            record: record.and_then(|r| serde_json::to_string(&r).ok()).map(|json| {
-                let digest = Sha256::digest(&json).into();
-                (json, digest)
-            }),
-        }))
+        out(Decoded::Row(StagedRow::of(row.line, id, withdrawn, record.as_ref())))
     }
 
     fn record<R: JapanRules>(&self, id: &str, row: Row<'_>, withdrawn: &mut bool, faults: &mut Faults) -> R {
@@ -288,13 +304,7 @@ impl Decoder {
         record: &R,
         out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
-        let kind = self.kind;
-        let mut references = Vec::new();
-        record.each_reference(&mut |field, id| references.push((Slot { kind, column: field.csv }, id.to_owned())));
-        if kind.entity().identified_by.is_some() {
-            references.push((Slot { kind, column: "sourcedId" }, id.to_owned()));
-        }
-        for reference in references {
+        for reference in references(id, record) {
             if self.passed_on.contains(&reference) {
                 continue;
             }
@@ -306,6 +316,17 @@ impl Decoder {
         }
         Ok(())
     }
+}
+
+/// What a record names, in which field.
+pub fn references<R: Record>(id: &str, record: &R) -> Vec<(Slot, String)> {
+    let kind = R::ENTITY.kind;
+    let mut references = Vec::new();
+    record.each_reference(&mut |field, id| references.push((Slot { kind, column: field.csv }, id.to_owned())));
+    if kind.entity().identified_by.is_some() {
+        references.push((Slot { kind, column: "sourcedId" }, id.to_owned()));
+    }
+    references
 }
 
 fn push(faults: &mut Faults, fault: Fault) {

@@ -1,8 +1,9 @@
-//! An import from start to end: read, check, plan, apply.
+//! An import as it is handed in, waits for its turn and is read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -10,18 +11,18 @@ use sqlx::pool::PoolConnection;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::apply::apply;
-use super::check::Checks;
 use super::decode::{Decoded, Stopped, decode};
-use super::job::{self, Job, JobRecord, Phases};
+use super::job::{self, Job};
 use super::manifest::Mode;
+use super::options::Options;
 use super::package::Package;
-use super::plan::plan;
 use super::queue::Place;
+use super::record::{Entry, JobRecord, Phases};
+use super::run::{Failure, Run};
 use super::stage::{Stager, Staging};
 use crate::command::CommandError;
+use crate::config::ImportsConfig;
 use crate::db::is_unavailable;
-use crate::log::append::AppendTransaction;
 use crate::log::{AppendError, Log, Tenant};
 use crate::roster::EntityType;
 
@@ -31,8 +32,6 @@ const BLOCK_BYTES: usize = 1 << 20;
 
 /// Times that an import tries, a second apart, to reach a database that is away.
 const PATIENCE: u32 = 60;
-/// Changes after which the statistics of read models are gathered anew.
-const MANY: i64 = 10_000;
 
 /// How far an import is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,49 +43,41 @@ pub struct Progress {
     pub total: Option<u64>,
 }
 
-/// What was handed in.
-pub struct Upload {
-    pub file: File,
+/// Where the rows come from.
+pub enum Source {
+    /// A set, whose files may have so many bytes, unpacked.
+    Upload(File, u64),
+    /// What an import did, which is taken back.
+    Log(Uuid),
+    /// They are staged and planned; the plan has been approved by this client.
+    Plan(String),
+}
+
+/// Who asks for something: a client, or the command line.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    pub id: String,
+    /// For people.
+    pub name: String,
+}
+
+/// What is to be done.
+pub struct Task {
+    pub source: Source,
     pub file_name: String,
-    pub client: String,
-    /// Most bytes that its files may have, unpacked.
-    pub max_unpacked_bytes: u64,
+    pub asker: Asker,
+    pub options: Options,
+    pub settings: ImportsConfig,
 }
 
 /// An import that has been accepted and waits for its turn. No one else will touch its job while it lives.
 pub struct Import {
     log: Log,
     record: JobRecord,
-    upload: Upload,
+    task: Task,
     place: Place,
     progress: watch::Sender<Progress>,
-}
-
-/// An import that has its turn, and a connection of its own.
-struct Run {
-    log: Log,
-    record: JobRecord,
-    /// Until it has been read: it holds what the roster does not keep.
-    file: Option<File>,
-    client: String,
-    max_unpacked_bytes: u64,
-    staging: Staging,
-    conn: PoolConnection<sqlx::Postgres>,
-    progress: watch::Sender<Progress>,
-    phases: Phases,
-}
-
-/// Why an import came to nothing.
-enum Failure {
-    /// The set has errors, which are listed.
-    Errors,
-    Other(CommandError),
-}
-
-impl<E: Into<CommandError>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Other(error.into())
-    }
+    cancel: Arc<watch::Sender<bool>>,
 }
 
 impl From<sqlx::Error> for CommandError {
@@ -96,23 +87,40 @@ impl From<sqlx::Error> for CommandError {
 }
 
 impl Import {
-    /// Enters the job.
-    pub async fn accept(log: &Log, tenant: &Tenant, upload: Upload, place: Place) -> Result<Self, CommandError> {
+    /// Enters a new job.
+    pub async fn accept(log: &Log, tenant: &Tenant, task: Task, place: Place) -> Result<Self, CommandError> {
         if log.head(tenant).await?.is_none() {
             return Err(AppendError::UnknownTenant(tenant.clone()).into());
         }
         let record = JobRecord { tenant: tenant.clone(), id: Uuid::now_v7() };
         place.hold(log.db(), &record).await?;
-        let bytes = upload.file.metadata().map_or(0, |m| m.len() as i64);
+        let (bytes, reverts) = match &task.source {
+            Source::Upload(file, _) => (file.metadata().map_or(0, |m| m.len() as i64), None),
+            Source::Log(import) => (0, Some(*import)),
+            Source::Plan(_) => (0, None),
+        };
         let entered = async {
             let mut conn = log.db().acquire(tenant).await?;
-            record.enter(&mut conn, &upload.file_name, bytes, &upload.client).await
+            let Asker { id, name } = &task.asker;
+            let options = task.options;
+            let entry = Entry { file_name: &task.file_name, bytes, client: name, client_id: id, options, reverts };
+            record.enter(&mut conn, &entry).await
         };
         if let Err(error) = entered.await {
             place.release(&record).await;
             return Err(error.into());
         }
-        Ok(Self { log: log.clone(), record, upload, place, progress: watch::Sender::default() })
+        Ok(Self::new(log, record, task, place))
+    }
+
+    /// Takes up a job whose plan has been approved, and which is held.
+    pub fn approved(log: &Log, record: JobRecord, task: Task, place: Place) -> Self {
+        Self::new(log, record, task, place)
+    }
+
+    fn new(log: &Log, record: JobRecord, task: Task, place: Place) -> Self {
+        let (progress, cancel) = Default::default();
+        Self { log: log.clone(), record, task, place, progress, cancel }
     }
 
     pub fn id(&self) -> Uuid {
@@ -123,30 +131,35 @@ impl Import {
         self.progress.subscribe()
     }
 
+    /// What tells it, once the job says so, that it has been cancelled.
+    pub fn cancel(&self) -> Arc<watch::Sender<bool>> {
+        self.cancel.clone()
+    }
+
     /// Waits for its turn; then reads, checks, plans and applies. The outcome stands in the job.
     pub async fn run(self) -> Result<Job, CommandError> {
-        let Self { log, record, upload, place, progress } = self;
+        let Self { log, record, task, place, progress, cancel } = self;
         let _ended = progress.clone(); // told to those who wait when the place is free again
         let arrived = Instant::now();
-        let turn = place.turn(&record.tenant).await;
+        let mut cancelled = cancel.subscribe();
+        let turn = tokio::select! {
+            turn = place.turn(&record.tenant) => turn,
+            _ = cancelled.wait_for(|cancelled| *cancelled) => None,
+        };
         let conn = match &turn {
             Some(_) => patiently(|| begin(&log, &record)).await,
             None => Ok(None), // the program stops: its next start closes the job
         };
         place.release(&record).await;
         if let Some(conn) = conn? {
-            let run = Run {
-                staging: Staging::of(record.id),
-                log: log.clone(),
-                record: record.clone(),
-                file: Some(upload.file),
-                client: upload.client,
-                max_unpacked_bytes: upload.max_unpacked_bytes,
-                conn,
-                progress,
-                phases: Phases::from([("wait", seconds(arrived))]),
-            };
-            run.finish().await?;
+            let phases = Phases::from([("wait", seconds(arrived))]);
+            Run::new(log.clone(), record.clone(), task, conn, progress, cancelled, phases).finish().await?;
+        } else if turn.is_some() || *cancelled.borrow() {
+            patiently(|| async {
+                let mut conn = log.db().acquire(&record.tenant).await?;
+                Staging::of(record.id).drop(&mut conn).await
+            })
+            .await?;
         }
         drop((turn, place));
         let job = patiently(|| job::find(&log, &record.tenant, record.id)).await?;
@@ -163,7 +176,7 @@ async fn begin(log: &Log, record: &JobRecord) -> Result<Option<PoolConnection<sq
 }
 
 /// Tries again for a while when the database is away.
-async fn patiently<T, F: Future<Output = Result<T, sqlx::Error>>>(
+pub(super) async fn patiently<T, F: Future<Output = Result<T, sqlx::Error>>>(
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, sqlx::Error> {
     for _ in 0..PATIENCE {
@@ -176,116 +189,14 @@ async fn patiently<T, F: Future<Output = Result<T, sqlx::Error>>>(
     attempt().await
 }
 
-fn seconds(since: Instant) -> f64 {
+pub(super) fn seconds(since: Instant) -> f64 {
     (since.elapsed().as_secs_f64() * 1e3).round() / 1e3
 }
 
 impl Run {
-    async fn finish(mut self) -> Result<(), CommandError> {
-        let outcome = self.phases().await;
-        let dropped = self.staging.drop(&mut self.conn).await;
-        let Err(failure) = outcome else {
-            if let Err(error) = dropped {
-                tracing::warn!(%error, job = %self.record.id, "staging tables are left behind");
-            }
-            return Ok(());
-        };
-        let text = match &failure {
-            Failure::Errors => None,
-            Failure::Other(error) => Some(error.to_string()),
-        };
-        let (log, record, staging, phases, text) =
-            (&self.log, &self.record, &self.staging, &self.phases, text.as_deref());
-        if dropped.is_ok() && record.fail(&mut self.conn, text, Some(phases)).await.is_ok() {
-            return Ok(());
-        }
-        // The connection may be what failed; another one may serve.
-        patiently(|| async move {
-            let mut conn = log.db().acquire(&record.tenant).await?;
-            staging.drop(&mut conn).await?;
-            record.fail(&mut conn, text, Some(phases)).await
-        })
-        .await
-        .map_err(CommandError::from)
-    }
-
-    async fn phases(&mut self) -> Result<(), Failure> {
-        let mut clock = Instant::now();
-        let mut lap = |phases: &mut Phases, name| {
-            phases.insert(name, seconds(clock));
-            clock = Instant::now();
-        };
-        let (record, staging) = (self.record.clone(), self.staging.clone());
-        let tenant = &record.tenant;
-        self.enter("reading").await?;
-        self.staging.create(&mut self.conn).await?;
-        let (read, errors) = self.read().await?;
-        let modes = &read.modes;
-        let checks = Checks { staging: &staging, job: &record, modes, unread: &read.unread };
-        lap(&mut self.phases, "read");
-
-        self.enter("planning").await?;
-        self.staging.index(&mut self.conn).await?;
-        let planned_at = self.log.head(tenant).await?;
-        let errors = checks.run(&mut self.conn, errors).await?;
-        lap(&mut self.phases, "check");
-        if errors > 0 {
-            self.record.errors(&mut self.conn, errors).await?;
-            return Err(Failure::Errors);
-        }
-        let mut counts = plan(&mut self.conn, &staging, tenant, modes).await?;
-        self.record.changes(&mut self.conn, &counts).await?;
-        lap(&mut self.phases, "plan");
-
-        self.enter("applying").await?;
-        let mut tx = self.log.begin(tenant).await?;
-        if Some(tx.head()) != planned_at {
-            // The roster moved: what the set refers to and what it changes is looked at again, now under the lock.
-            let errors = checks.run(&mut self.conn, 0).await?;
-            if errors > 0 {
-                self.record.errors(&mut self.conn, errors).await?;
-                return Err(Failure::Errors);
-            }
-            counts = plan(&mut self.conn, &staging, tenant, modes).await?;
-            self.record.changes(&mut self.conn, &counts).await?;
-        }
-        let total = counts.values().map(|c| c.created + c.changed + c.restored + c.withdrawn).sum::<i64>();
-        let progress = self.progress.clone();
-        apply(&mut self.conn, &mut tx, &staging, tenant, record.id, &self.client, |done| {
-            progress.send_replace(Progress { state: "applying", done, total: Some(total as u64) });
-        })
-        .await?;
-        lap(&mut self.phases, "apply");
-        self.complete(tx).await?;
-        if total >= MANY {
-            self.look_at(counts.keys().filter_map(|name| EntityType::from_name(name))).await;
-        }
-        Ok(())
-    }
-
-    /// Lets Postgres look at the read models that have changed: what it plans for an empty table is slow in a full one,
-    /// and short reads keep their plans until it has looked. That it fails takes nothing from the import.
-    async fn look_at(&mut self, kinds: impl Iterator<Item = EntityType>) {
-        for kind in kinds {
-            let sql = format!("analyze {}", kind.entity().table);
-            if let Err(error) = sqlx::query(&sql).execute(&mut *self.conn).await {
-                tracing::warn!(%error, "statistics of a read model could not be gathered");
-            }
-        }
-    }
-
-    /// The job is completed in the very transaction that makes its events visible.
-    async fn complete(&self, mut tx: AppendTransaction) -> Result<(), sqlx::Error> {
-        let head = tx.head();
-        self.record.complete(tx.sql(), head, &self.phases).await?;
-        tx.commit().await.map(drop)
-    }
-
     /// Decodes in a thread of its own; stages what comes. Gives what was read and the number of errors.
-    async fn read(&mut self) -> Result<(Read, i64), Failure> {
+    pub(super) async fn read(&mut self, file: File, limit: u64) -> Result<(Read, i64), Failure> {
         let (items, mut received) = mpsc::channel::<Vec<Decoded>>(4);
-        let file = self.file.take().ok_or_else(|| CommandError::Internal("the file has been read".into()))?;
-        let limit = self.max_unpacked_bytes;
         let reader = tokio::task::spawn_blocking(move || read_package(file, limit, items));
         let mut stager = Stager::new(&self.staging, &self.record.tenant, self.record.id, &mut self.conn);
         let mut rows: BTreeMap<&'static str, u64> = BTreeMap::new();
@@ -312,19 +223,14 @@ impl Run {
         self.record.read(&mut self.conn, read.edition, rows, errors, read.sha256.take()).await?;
         Ok((read, errors))
     }
-
-    async fn enter(&mut self, state: &'static str) -> Result<(), sqlx::Error> {
-        self.progress.send_replace(Progress { state, ..Progress::default() });
-        self.record.state(&mut self.conn, state).await
-    }
 }
 
 #[derive(Default)]
-struct Read {
-    modes: Vec<(EntityType, Mode)>,
+pub(super) struct Read {
+    pub modes: Vec<(EntityType, Mode)>,
     not_read: Vec<String>,
-    unread: Vec<EntityType>,
-    edition: Option<&'static str>,
+    pub unread: Vec<EntityType>,
+    pub edition: Option<&'static str>,
     sha256: Option<Vec<u8>>,
 }
 

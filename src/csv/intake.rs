@@ -11,10 +11,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::import::{Import, Progress, Upload};
+use super::import::{Asker, Import, Progress, Source, Task};
+use super::options::Options;
 use super::queue::{Place, Queue};
 use crate::command::CommandError;
-use crate::config::Config;
+use crate::config::{Config, ImportsConfig};
 use crate::log::{Log, Tenant};
 
 /// Seconds that an answer is held at most until an import has ended.
@@ -29,11 +30,18 @@ pub struct Intake {
     folder: PathBuf,
     max_upload_bytes: u64,
     max_unpacked_bytes: u64,
+    pub(super) settings: ImportsConfig,
 }
 
-/// Those that have not ended.
+/// Those that wait for their turn or have it.
 #[derive(Default)]
-struct Running(Mutex<HashMap<Uuid, watch::Receiver<Progress>>>);
+struct Running(Mutex<HashMap<Uuid, Watched>>);
+
+#[derive(Clone)]
+struct Watched {
+    progress: watch::Receiver<Progress>,
+    cancel: Arc<watch::Sender<bool>>,
+}
 
 /// Why an upload was not received.
 #[derive(Debug)]
@@ -70,7 +78,12 @@ impl Intake {
             folder: config.data_dir().join("uploads"),
             max_upload_bytes: config.max_upload_bytes,
             max_unpacked_bytes: config.max_unpacked_bytes,
+            settings: config.imports.clone(),
         }
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Starts no more of those that wait.
@@ -109,39 +122,66 @@ impl Intake {
         Ok(file)
     }
 
-    /// Enters a job for the set and lets it run; gives its id. `client`: who hands it in, for people.
-    pub async fn start(&self, tenant: &Tenant, client: &str, file: File, file_name: &str) -> Result<Uuid, StartError> {
+    /// Enters a job for the set and lets it run; gives its id.
+    pub async fn start(
+        &self,
+        tenant: &Tenant,
+        asker: Asker,
+        file: File,
+        file_name: &str,
+        options: Options,
+    ) -> Result<Uuid, StartError> {
         let file_name = file_name.chars().filter(|c| !c.is_control()).take(200).collect();
-        let max_unpacked_bytes = self.max_unpacked_bytes;
-        let upload = Upload { file, file_name, client: client.to_owned(), max_unpacked_bytes };
-        let place = self.queue.place().ok_or(StartError::Full)?;
-        // In a task of its own, which goes on when the client goes away: a job that is entered is run.
-        let entered = tokio::spawn(self.clone().enter(tenant.clone(), upload, place)).await;
-        let entered = entered.map_err(|error| CommandError::Internal(error.to_string()))?;
-        Ok(entered?)
+        let source = Source::Upload(file, self.max_unpacked_bytes);
+        let task = Task { source, file_name, asker, options, settings: self.settings.clone() };
+        self.enter(tenant, task).await
     }
 
-    async fn enter(self, tenant: Tenant, upload: Upload, place: Place) -> Result<Uuid, CommandError> {
-        let import = Import::accept(&self.log, &tenant, upload, place).await?;
+    /// Enters a job and lets it run.
+    pub(super) async fn enter(&self, tenant: &Tenant, task: Task) -> Result<Uuid, StartError> {
+        let place = self.place()?;
+        let (intake, tenant) = (self.clone(), tenant.clone());
+        // In a task of its own, which goes on when the client goes away: a job that is entered is run.
+        let entered = tokio::spawn(async move {
+            let import = Import::accept(&intake.log, &tenant, task, place).await?;
+            Ok(intake.run(import))
+        });
+        entered.await.map_err(|error| CommandError::Internal(error.to_string()))?
+    }
+
+    pub(super) fn place(&self) -> Result<Place, StartError> {
+        self.queue.place().ok_or(StartError::Full)
+    }
+
+    /// Lets a job run that has been entered.
+    pub(super) fn run(&self, import: Import) -> Uuid {
         let id = import.id();
-        self.running.enter(id, import.progress());
+        self.running.enter(id, Watched { progress: import.progress(), cancel: import.cancel() });
+        let intake = self.clone();
         tokio::spawn(async move {
             if let Err(error) = import.run().await {
                 tracing::error!(%error, job = %id, "an import ended without an outcome");
             }
-            self.running.leave(id);
+            intake.running.leave(id);
         });
-        Ok(id)
+        id
     }
 
-    /// How far an import of this process is; none when it has ended, or runs in another.
+    /// How far an import of this process is; none when it rests, or runs in another.
     pub fn progress(&self, id: Uuid) -> Option<watch::Receiver<Progress>> {
-        self.running.get(id)
+        self.running.get(id).map(|watched| watched.progress)
     }
 
-    /// Waits for the end of an import of this process, no longer than [`LONGEST_WAIT`].
+    /// Tells an import of this process that its job has been cancelled.
+    pub(super) fn cancelled(&self, id: Uuid) {
+        if let Some(watched) = self.running.get(id) {
+            watched.cancel.send_replace(true);
+        }
+    }
+
+    /// Waits until an import of this process has ended or waits for a decision, no longer than [`LONGEST_WAIT`].
     pub async fn wait(&self, id: Uuid, seconds: u64) {
-        if let Some(mut progress) = self.running.get(id).filter(|_| seconds > 0) {
+        if let Some(mut progress) = self.progress(id).filter(|_| seconds > 0) {
             let ended = async { while progress.changed().await.is_ok() {} };
             let _ = tokio::time::timeout(Duration::from_secs(seconds.min(LONGEST_WAIT)), ended).await;
         }
@@ -149,11 +189,11 @@ impl Intake {
 }
 
 impl Running {
-    fn get(&self, id: Uuid) -> Option<watch::Receiver<Progress>> {
+    fn get(&self, id: Uuid) -> Option<Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
-    fn enter(&self, id: Uuid, progress: watch::Receiver<Progress>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, progress);
+    fn enter(&self, id: Uuid, watched: Watched) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, watched);
     }
     fn leave(&self, id: Uuid) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);

@@ -1,20 +1,30 @@
-//! The record that is kept of an import.
+//! The record that is kept of an import, as it is read.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::manifest::Mode;
+use super::options::Options;
 use super::plan::{ChangeCounts, Changes};
-use super::stage::Staging;
+use super::threshold::Passed;
 use crate::log::{Log, Tenant};
+use crate::roster::EntityType;
 
-/// The states of an import, in their order; the last two are its ends.
-pub const STATES: [&str; 6] = ["queued", "reading", "planning", "applying", "completed", "failed"];
+/// The states of an import, in their order. In `planned` and `held` it waits for a decision; the last four are its
+/// ends.
+pub const STATES: [&str; 10] =
+    ["queued", "reading", "planning", "planned", "held", "applying", "completed", "failed", "discarded", "cancelled"];
+/// An import, and the taking back of one.
+pub const KINDS: [&str; 2] = ["import", "revert"];
+
+/// SQL: the plan waits for a decision.
+pub(super) const STANDS: &str = "state in ('planned', 'held')";
 
 /// What is kept of an import.
 #[derive(Clone, Debug, Serialize, JsonSchema, sqlx::FromRow)]
@@ -22,6 +32,11 @@ pub const STATES: [&str; 6] = ["queued", "reading", "planning", "applying", "com
 #[schemars(rename = "Import", deny_unknown_fields)]
 pub struct Job {
     pub id: Uuid,
+    #[schemars(extend("enum" = KINDS))]
+    pub kind: String,
+    /// Of a revert: the import that it takes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reverts: Option<Uuid>,
     /// How far it is.
     #[schemars(extend("enum" = STATES))]
     pub state: String,
@@ -30,6 +45,11 @@ pub struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edition: Option<String>,
     pub client: String,
+    #[serde(skip)]
+    pub client_id: String,
+    /// How it is to be carried out.
+    #[schemars(with = "Options")]
+    pub options: Json<Options>,
     /// Rows read per file; null for files of services that are not read yet.
     #[schemars(with = "BTreeMap<String, Option<u64>>")]
     pub rows: Json<serde_json::Value>,
@@ -40,15 +60,73 @@ pub struct Job {
     #[schemars(with = "BTreeMap<String, f64>")]
     pub phases: Json<serde_json::Value>,
     pub errors: i64,
-    /// Why it failed, when not for errors in the set.
+    /// Id of the plan: another one after each planning. An approval names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Uuid>,
+    /// Log position of the roster that the plan was made on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planned_at: Option<i64>,
+    /// Thresholds that the plan passes.
+    #[schemars(with = "Vec<Passed>")]
+    pub thresholds: Json<Vec<Passed>>,
+    /// Of a revert: records of the plan that changed after the import.
+    pub conflicts: i64,
+    /// How the plan differs from the one that was approved, when the roster moved in between.
+    #[schemars(with = "Difference")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Json<Difference>>,
+    /// Rows with errors that are left out, by file.
+    #[schemars(with = "BTreeMap<String, i64>")]
+    pub left_out: Json<BTreeMap<String, i64>>,
+    /// Types of which, for rows left out, nothing is withdrawn for being absent.
+    #[schemars(with = "Vec<String>")]
+    pub not_withdrawn: Json<Vec<EntityType>>,
+    /// Who approved the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+    /// Why it failed, when not for errors in the set, or why it was discarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
     /// Log position of the roster with the import applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<i64>,
     pub created_at: DateTime<Utc>,
+    /// When a plan that waits for a decision is discarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<DateTime<Utc>>,
+    #[serde(skip)]
+    pub modes: Json<Vec<(EntityType, Mode)>>,
+}
+
+impl Job {
+    /// It waits for a decision.
+    pub fn stands(&self) -> bool {
+        ["planned", "held"].contains(&self.state.as_str())
+    }
+
+    /// It has ended, or waits for a decision: nothing happens by itself.
+    pub fn rests(&self) -> bool {
+        self.finished_at.is_some() || self.stands()
+    }
+
+    pub fn is_revert(&self) -> bool {
+        self.kind == "revert"
+    }
+}
+
+/// How a plan differs from the one before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PlanDifference", deny_unknown_fields)]
+pub struct Difference {
+    /// Changes of records that were not in it, or not so.
+    pub added: i64,
+    /// Changes of it that are not there any more, or not so.
+    pub gone: i64,
+    /// Its counts, per entity.
+    #[schemars(with = "BTreeMap<String, Changes>")]
+    pub before: ChangeCounts,
 }
 
 /// An error as it is kept.
@@ -62,199 +140,20 @@ pub struct JobError {
     pub value: String,
 }
 
-const JOB_COLUMNS: &str = "id, state, file_name, bytes, edition, client, rows, changes, phases, errors, failure, \
-                           position, created_at, finished_at";
+const JOB_COLUMNS: &str = "id, kind, reverts, state, file_name, bytes, edition, client, client_id, options, rows, \
+                           changes, phases, errors, plan, planned_at, thresholds, conflicts, difference, left_out, \
+                           not_withdrawn, approved_by, failure, position, created_at, expires_at, finished_at, modes";
 
-/// Seconds per phase.
-pub type Phases = BTreeMap<&'static str, f64>;
-
-/// The record of one import, as it is written.
-#[derive(Clone, Debug)]
-pub struct JobRecord {
-    pub tenant: Tenant,
-    pub id: Uuid,
-}
-
-impl JobRecord {
-    /// Holds the job: as long as the connection lives, no other program takes the job for dead. Several connections
-    /// may hold it, so that one can take it over from another.
-    pub async fn hold(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        sqlx::query("select pg_advisory_lock_shared($1)").bind(lock_key(self.id)).execute(conn).await.map(drop)
-    }
-
-    /// Holds it no longer.
-    pub async fn release(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        sqlx::query("select pg_advisory_unlock_shared($1)").bind(lock_key(self.id)).execute(conn).await.map(drop)
-    }
-
-    /// Whether it has not been closed.
-    pub async fn is_open(&self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar(
-            "select exists (select from import_jobs where tenant = $1 and id = $2 and finished_at is null)",
-        )
-        .bind(self.tenant.as_str())
-        .bind(self.id)
-        .fetch_one(conn)
-        .await
-    }
-
-    pub async fn enter(
-        &self,
-        conn: &mut PgConnection,
-        file_name: &str,
-        bytes: i64,
-        client: &str,
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "insert into import_jobs (tenant, id, state, file_name, bytes, client) values ($1, $2, 'queued', $3, $4, $5)",
-        )
-        .bind(self.tenant.as_str())
-        .bind(self.id)
-        .bind(file_name)
-        .bind(bytes)
-        .bind(client)
-        .execute(conn)
-        .await
-        .map(drop)
-    }
-
-    pub async fn state(&self, conn: &mut PgConnection, state: &str) -> Result<(), sqlx::Error> {
-        sqlx::query("update import_jobs set state = $3 where tenant = $1 and id = $2")
-            .bind(self.tenant.as_str())
-            .bind(self.id)
-            .bind(state)
-            .execute(conn)
-            .await
-            .map(drop)
-    }
-
-    /// What was read: the edition, the rows per file, the errors found so far and the file's SHA-256.
-    pub async fn read(
-        &self,
-        conn: &mut PgConnection,
-        edition: Option<&str>,
-        rows: serde_json::Map<String, serde_json::Value>,
-        errors: i64,
-        sha256: Option<Vec<u8>>,
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "update import_jobs set edition = $3, rows = $4, errors = $5, sha256 = $6 where tenant = $1 and id = $2",
-        )
-        .bind(self.tenant.as_str())
-        .bind(self.id)
-        .bind(edition)
-        .bind(Json(rows))
-        .bind(errors)
-        .bind(sha256)
-        .execute(conn)
-        .await
-        .map(drop)
-    }
-
-    pub async fn errors(&self, conn: &mut PgConnection, errors: i64) -> Result<(), sqlx::Error> {
-        sqlx::query("update import_jobs set errors = $3 where tenant = $1 and id = $2")
-            .bind(self.tenant.as_str())
-            .bind(self.id)
-            .bind(errors)
-            .execute(conn)
-            .await
-            .map(drop)
-    }
-
-    pub async fn changes(&self, conn: &mut PgConnection, counts: &ChangeCounts) -> Result<(), sqlx::Error> {
-        sqlx::query("update import_jobs set changes = $3 where tenant = $1 and id = $2")
-            .bind(self.tenant.as_str())
-            .bind(self.id)
-            .bind(Json(counts))
-            .execute(conn)
-            .await
-            .map(drop)
-    }
-
-    /// To be called in the very transaction that makes the import's events visible.
-    pub async fn complete(&self, conn: &mut PgConnection, position: i64, phases: &Phases) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "update import_jobs set state = 'completed', position = $3, phases = $4, finished_at = clock_timestamp()
-              where tenant = $1 and id = $2",
-        )
-        .bind(self.tenant.as_str())
-        .bind(self.id)
-        .bind(position)
-        .bind(Json(phases))
-        .execute(conn)
-        .await
-        .map(drop)
-    }
-
-    pub async fn fail(
-        &self,
-        conn: &mut PgConnection,
-        why: Option<&str>,
-        phases: Option<&Phases>,
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "update import_jobs set state = 'failed', failure = $3, phases = coalesce($4::json, phases), finished_at = clock_timestamp()
-              where tenant = $1 and id = $2 and finished_at is null",
-        )
-        .bind(self.tenant.as_str())
-        .bind(self.id)
-        .bind(why)
-        .bind(phases.map(Json))
-        .execute(conn)
-        .await
-        .map(drop)
-    }
-}
-
-fn lock_key(job: Uuid) -> i64 {
-    // The random half of a version 7 UUID.
-    job.as_u64_pair().1 as i64
-}
-
-/// Whether no one holds the job any more; if so, this connection does until it lets go.
-async fn is_dead(conn: &mut PgConnection, job: Uuid) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(lock_key(job)).fetch_one(conn).await
-}
-
-async fn let_go(conn: &mut PgConnection, job: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query("select pg_advisory_unlock($1)").bind(lock_key(job)).execute(conn).await.map(drop)
-}
-
-/// Closes the jobs of programs that ended in the middle. Their events were never committed.
-pub async fn close_interrupted(log: &Log) -> Result<u64, sqlx::Error> {
-    let mut closed = 0;
-    for tenant in log.tenants().await? {
-        let mut conn = log.db().acquire(&tenant).await?;
-        let unfinished: Vec<Uuid> =
-            sqlx::query_scalar("select id from import_jobs where tenant = $1 and finished_at is null")
-                .bind(tenant.as_str())
-                .fetch_all(&mut *conn)
-                .await?;
-        for id in unfinished {
-            if is_dead(&mut conn, id).await? {
-                let why = "interrupted: the program ended before the import was applied; nothing was changed";
-                JobRecord { tenant: tenant.clone(), id }.fail(&mut conn, Some(why), None).await?;
-                Staging::of(id).drop(&mut conn).await?;
-                let_go(&mut conn, id).await?;
-                closed += 1;
-            }
-        }
-    }
-    // A program may also end between an import's completion and the end of its staging tables.
-    let mut conn = log.db().pool().acquire().await?;
-    let left: Vec<String> = sqlx::query_scalar(
-        "select distinct substring(tablename from '_([0-9a-f]{32})$') from pg_tables
-          where schemaname = 'staging' and tablename ~ '_[0-9a-f]{32}$'",
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    for id in left.iter().filter_map(|id| Uuid::try_parse(id).ok()) {
-        if is_dead(&mut conn, id).await? {
-            Staging::of(id).drop(&mut conn).await?;
-            let_go(&mut conn, id).await?;
-        }
-    }
-    Ok(closed)
+/// The plans that wait for a decision; with `expired`, those whose time is over.
+pub async fn standing(conn: &mut PgConnection, tenant: &Tenant, expired: bool) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(&format!(
+        "select id from import_jobs
+          where tenant = $1 and finished_at is null and {STANDS} and (not $2 or expires_at < now())"
+    ))
+    .bind(tenant.as_str())
+    .bind(expired)
+    .fetch_all(conn)
+    .await
 }
 
 /// The job of this id.

@@ -10,7 +10,8 @@ use crate::roster::Code;
 /// A manifest has 26 lines at most. Of a file that is something else altogether not everything is listed.
 const MOST_LINES: usize = 100;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     Bulk,
     Delta,

@@ -1,24 +1,37 @@
 //! CSV intake: a OneRoster set goes in, all or nothing.
 //!
-//! `package` opens the zip (`archive`) and reads the `manifest`, `rows` parses, `edition` knows the headers, `decode` turns rows into
-//! records, `stage` keeps them in Postgres, `check` looks at references, `plan` finds what differs from the roster, `apply`
-//! appends it as one unit of work. `import` leads through the phases when `queue` says that it is
-//! its turn, `job` keeps the record of them.
+//! `package` opens the zip (`archive`) and reads the `manifest`, `rows` parses, `edition` knows the headers, `decode`
+//! turns rows into records, `stage` keeps them in Postgres, `check` looks at references, `good_rows` leaves out rows
+//! with errors, `plan` finds what differs from the roster, `threshold` says when that waits for a decision, `apply`
+//! appends it as one unit of work. `import` is an import from its arrival on, `run` leads it through the phases when
+//! `queue` says that it is its turn, `job` reads the record of it and `record` writes it, `interrupted` closes what a program left behind.
+//!
+//! `intake` takes sets in, `decision` approvals, discards, cancels and reverts; `revert` stages what an import did, to
+//! take it back; `listing` shows a plan that waits.
 
 pub mod apply;
 pub mod archive;
 pub mod check;
+pub mod decision;
 pub mod decode;
 pub mod edition;
+pub mod good_rows;
 pub mod import;
 pub mod intake;
+pub mod interrupted;
 pub mod job;
+pub mod listing;
 pub mod manifest;
+pub mod options;
 pub mod package;
 pub mod plan;
 pub mod queue;
+pub mod record;
+pub mod revert;
 pub mod rows;
+mod run;
 pub mod stage;
+pub mod threshold;
 
 use crate::roster::Code;
 

@@ -2,13 +2,14 @@
 //! plan would hang on statistics that do not know the tenant yet).
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::manifest::Mode;
-use super::stage::{Staging, number};
+use super::stage::{Staging, number, school_of};
 use crate::log::Tenant;
 use crate::roster::EntityType;
 
@@ -23,29 +24,61 @@ pub struct Changes {
     pub unchanged: i64,
 }
 
-/// By entity name.
-pub type ChangeCounts = BTreeMap<&'static str, Changes>;
+impl Changes {
+    /// Records that do not stay as they are.
+    pub fn planned(&self) -> i64 {
+        self.created + self.changed + self.restored + self.withdrawn
+    }
+}
 
-/// Computes the plan anew; gives the counts it promises.
+impl AddAssign for Changes {
+    fn add_assign(&mut self, other: Self) {
+        self.created += other.created;
+        self.changed += other.changed;
+        self.restored += other.restored;
+        self.withdrawn += other.withdrawn;
+        self.unchanged += other.unchanged;
+    }
+}
+
+/// By entity.
+pub type ChangeCounts = BTreeMap<EntityType, Changes>;
+
+/// SQL: what a row `p` of the plan does.
+pub const KIND: &str = "case when p.withdraw then 'withdrawn' when p.sequence = 0 then 'created'
+                             when p.withdrawn then 'restored' else 'changed' end";
+pub const KINDS: [&str; 4] = ["created", "changed", "restored", "withdrawn"];
+
+/// What a plan does, counted.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    pub all: ChangeCounts,
+    /// By org. Records that belong to none are not among them.
+    pub schools: BTreeMap<String, ChangeCounts>,
+    /// In a revert: records that changed since.
+    pub conflicts: i64,
+}
+
+/// Computes the plan anew. Within a transaction of the caller's: until it commits, the former plan stands.
 pub async fn plan(
     conn: &mut PgConnection,
     staging: &Staging,
     tenant: &Tenant,
     modes: &[(EntityType, Mode)],
-) -> Result<ChangeCounts, sqlx::Error> {
+) -> Result<Counts, sqlx::Error> {
     let Staging { rows, plan, .. } = staging;
     sqlx::query(&format!("truncate {plan}")).execute(&mut *conn).await?;
-    let mut counts = ChangeCounts::new();
     for (kind, mode) in modes {
         let (entity, table) = (number(*kind), kind.entity().table);
         // A row says what the record shall be; it is planned when the roster does not say the same already.
         sqlx::query(&format!(
-            "insert into {plan} (entity, sourced_id, line, withdraw, sequence, withdrawn, owner)
-             select s.entity, s.sourced_id, s.line, s.withdrawn, coalesce(c.sequence, 0), c.status <> 'active', s.owner
+            "insert into {plan} (entity, sourced_id, line, withdraw, sequence, withdrawn, owner, school, conflict)
+             select s.entity, s.sourced_id, s.line, s.withdrawn, coalesce(c.sequence, 0), c.status <> 'active', s.owner,
+                    s.school, coalesce(c.sequence <> s.expected, false)
                from {rows} s
                     left join lateral (select * from {table} c
                                         where c.tenant = $1 and c.sourced_id = s.sourced_id limit 1) c on true
-              where s.entity = {entity}
+              where s.entity = {entity} and s.record is not null
                 and case when s.withdrawn then c.status = 'active'
                          else c.sourced_id is null or c.status <> 'active' or c.digest <> s.digest end"
         ))
@@ -57,9 +90,10 @@ pub async fn plan(
                 EntityType::Role | EntityType::UserProfile => "c.user_sourced_id",
                 _ => "c.sourced_id",
             };
+            let school = school_of(*kind);
             sqlx::query(&format!(
-                "insert into {plan} (entity, sourced_id, line, withdraw, sequence, withdrawn, owner)
-                 select {entity}, c.sourced_id, 0, true, c.sequence, false, {owner}
+                "insert into {plan} (entity, sourced_id, line, withdraw, sequence, withdrawn, owner, school, conflict)
+                 select {entity}, c.sourced_id, 0, true, c.sequence, false, {owner}, {school}, false
                    from {table} c
                   where c.tenant = $1 and c.status = 'active'
                     and not exists (select from {rows} s where s.entity = {entity} and s.sourced_id = c.sourced_id)"
@@ -68,21 +102,56 @@ pub async fn plan(
             .execute(&mut *conn)
             .await?;
         }
-        let (created, changed, restored, withdrawn, from_rows): (i64, i64, i64, i64, i64) = sqlx::query_as(&format!(
-            "select count(*) filter (where not withdraw and sequence = 0),
-                    count(*) filter (where not withdraw and sequence > 0 and not withdrawn),
-                    count(*) filter (where not withdraw and sequence > 0 and withdrawn),
-                    count(*) filter (where withdraw), count(*) filter (where line > 0)
-               from {plan} where entity = {entity}"
-        ))
-        .fetch_one(&mut *conn)
-        .await?;
-        let staged: i64 = sqlx::query_scalar(&format!("select count(*) from {rows} where entity = {entity}"))
-            .fetch_one(&mut *conn)
-            .await?;
-        let unchanged = staged - from_rows;
-        counts.insert(kind.name(), Changes { created, changed, restored, withdrawn, unchanged });
     }
     sqlx::query(&format!("analyze {plan}")).execute(&mut *conn).await?;
+    let mut counts = count(conn, staging).await?;
+    for (kind, _) in modes {
+        counts.all.entry(*kind).or_default();
+    }
     Ok(counts)
+}
+
+/// One statement, however many orgs there are.
+async fn count(conn: &mut PgConnection, Staging { rows, plan, .. }: &Staging) -> Result<Counts, sqlx::Error> {
+    type Row = (i16, Option<String>, i64, i64, i64, i64, i64, i64);
+    let found: Vec<Row> = sqlx::query_as(&format!(
+        "select entity, school, count(*) filter (where kind = 'created'), count(*) filter (where kind = 'changed'),
+                count(*) filter (where kind = 'restored'), count(*) filter (where kind = 'withdrawn'),
+                count(*) filter (where kind = 'staged') - count(*) filter (where kind <> 'staged' and line > 0),
+                count(*) filter (where conflict)
+           from (select p.entity, p.school, p.line, p.conflict, {KIND} as kind from {plan} p
+                 union all
+                 select entity, school, line, false, 'staged' from {rows} where record is not null) each
+          group by entity, school"
+    ))
+    .fetch_all(conn)
+    .await?;
+    let mut counts = Counts::default();
+    for (entity, school, created, changed, restored, withdrawn, unchanged, conflicts) in found {
+        let kind = EntityType::ALL[entity as usize];
+        let changes = Changes { created, changed, restored, withdrawn, unchanged };
+        *counts.all.entry(kind).or_default() += changes;
+        counts.conflicts += conflicts;
+        if let Some(school) = school {
+            *counts.schools.entry(school).or_default().entry(kind).or_default() += changes;
+        }
+    }
+    Ok(counts)
+}
+
+/// SQL: rows of the plan with what each becomes (`record`) and, of what it has been, the last event (`last`). `chosen`
+/// is SQL for the rows, with `$1` the tenant. They are looked up one by one, so that the first are there at once.
+pub fn with_records(Staging { rows, .. }: &Staging, chosen: &str) -> String {
+    let names = EntityType::ALL.map(|k| format!(" when {} then '{}'", number(k), k.name())).concat();
+    format!(
+        "select p.*, s.record, s.expected, e.payload::text as last, e.event_type, e.event_version
+           from ({chosen} offset 0) p
+                left join lateral (
+                  select s.record, s.expected from {rows} s
+                   where s.entity = p.entity and s.sourced_id = p.sourced_id limit 1) s on true
+                left join lateral (
+                  select e.payload, e.event_type, e.event_version from events e
+                   where p.sequence > 0 and e.aggregate_type = case p.entity{names} end
+                     and e.aggregate_id = $1 || '/' || p.sourced_id and e.sequence = p.sequence limit 1) e on true"
+    )
 }

@@ -8,7 +8,7 @@ use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use super::job::JobRecord;
+use super::record::JobRecord;
 use crate::db::Db;
 use crate::log::Tenant;
 

@@ -34,27 +34,64 @@ impl Staging {
         }
     }
 
+    /// The connection is the job's own: sorts and groups of a whole set stay in memory.
+    pub async fn room(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        for statement in ["set work_mem = '64MB'", "set maintenance_work_mem = '128MB'"] {
+            sqlx::query(statement).execute(&mut *conn).await?;
+        }
+        Ok(())
+    }
+
     pub async fn create(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let Self { rows, refs, plan, .. } = self;
         for statement in [
-            // The connection is the job's own: sorts and groups of a whole set stay in memory.
-            "set work_mem = '64MB'".to_owned(),
-            "set maintenance_work_mem = '128MB'".to_owned(),
             format!(
                 "create unlogged table {rows} (entity smallint not null, line bigint not null,
                  sourced_id text collate \"C\" not null, withdrawn boolean not null, tag text,
-                 owner text collate \"C\", record text, digest bytea)"
+                 owner text collate \"C\", record text, digest bytea, school text collate \"C\",
+                 expected bigint)"
             ),
             format!("create unlogged table {refs} (slot smallint not null, sourced_id text collate \"C\" not null)"),
             format!(
                 "create unlogged table {plan} (entity smallint not null, sourced_id text collate \"C\" not null,
                  line bigint not null, withdraw boolean not null, sequence bigint not null, withdrawn boolean,
-                 owner text collate \"C\")"
+                 owner text collate \"C\", school text collate \"C\", conflict boolean not null)"
             ),
         ] {
             sqlx::query(&statement).execute(&mut *conn).await?;
         }
         Ok(())
+    }
+
+    /// After all rows are in and before they are looked up: people stand at their primary org, else at the first org of
+    /// their roles, and what is theirs with them.
+    pub async fn place(&self, conn: &mut PgConnection, tenant: &Tenant) -> Result<(), sqlx::Error> {
+        let rows = &self.rows;
+        let person = "coalesce(s.owner, s.sourced_id)";
+        let people = [EntityType::User, EntityType::UserProfile, EntityType::Demographics].map(number);
+        let (user, role) = (number(EntityType::User), number(EntityType::Role));
+        sqlx::query(&format!(
+            "update {rows} s set school = home.school
+               from (select id, coalesce(min(school) filter (where first), min(school)) as school
+                       from (select sourced_id as id, school, true as first from {rows} where entity = {user}
+                             union all
+                             select owner, school, false from {rows} where entity = {role} and not withdrawn) named
+                      where school is not null group by id) home
+              where s.entity = any($1) and s.school is null and home.id = {person}"
+        ))
+        .bind(&people[..])
+        .execute(&mut *conn)
+        .await?;
+        sqlx::query(&format!(
+            "update {rows} s set school = (select {} from users c where c.tenant = $1 and c.sourced_id = {person} limit 1)
+              where s.entity = any($2) and s.school is null",
+            school_of(EntityType::User)
+        ))
+        .bind(tenant.as_str())
+        .bind(&people[..])
+        .execute(conn)
+        .await
+        .map(drop)
     }
 
     /// After all rows are in: what the checks and the plan look things up by, and row-level security, under which COPY
@@ -79,6 +116,23 @@ impl Staging {
         Ok(())
     }
 
+    /// Before a plan waits for a decision: it outlives a crash of the database, which empties unlogged tables, and can
+    /// be looked through.
+    pub async fn keep(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let Self { rows, refs, plan, .. } = self;
+        sqlx::query(&format!("create index if not exists {} on {plan} (entity, sourced_id)", self.plan_index()))
+            .execute(&mut *conn)
+            .await?;
+        for table in [rows, refs, plan] {
+            sqlx::query(&format!("alter table {table} set logged")).execute(&mut *conn).await?;
+        }
+        Ok(())
+    }
+
+    fn plan_index(&self) -> String {
+        format!("plan_{}_listed", self.job.simple())
+    }
+
     pub async fn drop(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let Self { rows, refs, plan, .. } = self;
         sqlx::query(&format!("drop table if exists {rows}, {refs}, {plan}")).execute(conn).await.map(drop)
@@ -88,6 +142,38 @@ impl Staging {
 /// Number of an entity in the staging tables: its place in the order of recording.
 pub fn number(kind: EntityType) -> i16 {
     kind as i16
+}
+
+/// SQL for the org that a row `c` of the type's read model belongs to; people belong to their primary org, else to the
+/// first of their roles'.
+pub fn school_of(kind: EntityType) -> String {
+    let of_user = "coalesce(c.primary_org_sourced_id, c.role_org_sourced_ids[1])";
+    let lookup = |id: &str| {
+        let of_user = of_user.replace("c.", "u.");
+        format!("(select {of_user} from users u where u.tenant = c.tenant and u.sourced_id = c.{id} limit 1)")
+    };
+    match kind {
+        EntityType::AcademicSession => "null::text".to_owned(),
+        EntityType::Org => "c.sourced_id".to_owned(),
+        EntityType::Course | EntityType::Role => "c.org_sourced_id".to_owned(),
+        EntityType::Class | EntityType::Enrollment => "c.school_sourced_id".to_owned(),
+        EntityType::User => of_user.to_owned(),
+        EntityType::UserProfile => lookup("user_sourced_id"),
+        EntityType::Demographics => lookup("sourced_id"),
+    }
+}
+
+/// Column of a slot's read model: `classSourcedId` is `class_sourced_id`. Extensions have none.
+pub fn column(slot: Slot) -> Option<String> {
+    let mut column = String::new();
+    for c in slot.column.chars() {
+        match c {
+            '.' => return None,
+            c if c.is_ascii_uppercase() => column.extend(['_', c.to_ascii_lowercase()]),
+            c => column.push(c),
+        }
+    }
+    Some(column)
 }
 
 /// All fields that refer to other records, numbered by their place.
@@ -144,10 +230,14 @@ impl<'a> Stager<'a> {
                 for byte in digest {
                     let _ = write!(out, "{byte:02x}");
                 }
-                out.push('\n');
+                out.push('\t');
             }
-            None => out.push_str("\t\\N\n"),
+            None => out.push_str("\t\\N\t"),
         }
+        optional(out, row.school.as_deref());
+        out.push('\t');
+        optional(out, row.expected.map(|n| n.to_string()).as_deref());
+        out.push('\n');
         if self.rows.len() >= BLOCK {
             self.send_rows().await?;
         }

@@ -48,6 +48,12 @@ pub struct Cause {
     /// Row of the import's set: file and line, from 1.
     pub file: Option<String>,
     pub line: Option<i32>,
+    /// The edition of the binding by which the row was read.
+    pub mapping: Option<String>,
+    /// Who approved the import's plan.
+    pub approver: Option<String>,
+    /// Of a revert: the import that it takes back.
+    pub reverts: Option<String>,
     /// A bulk file did not name the record any more.
     pub absent: bool,
 }
@@ -155,6 +161,9 @@ impl Row {
             import: metadata.remove("import"),
             file: metadata.remove("file"),
             line: metadata.remove("line").and_then(|line| line.parse().ok()),
+            mapping: metadata.remove("mapping"),
+            approver: metadata.remove("approver"),
+            reverts: metadata.remove("reverts"),
             absent: metadata.remove("reason").is_some_and(|reason| reason == "absent"),
         };
         Ok(Change {

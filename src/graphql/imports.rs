@@ -17,35 +17,37 @@ use super::load::{Connection, Item};
 use super::mutation::{UserError, code_name};
 use super::plan::Cost;
 use super::planner::{Planner, forbidden};
+use super::import_plans::{self as plans, option_input};
 use super::upload::Uploads;
 use crate::auth::{Client, Scope};
 use crate::csv::intake::{Intake, LONGEST_WAIT, StartError};
 use crate::csv::job::{self, Job, JobError, STATES};
 use crate::csv::plan::Changes;
 use crate::log::Log;
+use crate::rest::plans::asker;
 use crate::roster::Code;
 
 /// Entries on a page: when it is not said how many, and most.
 const DEFAULT: i64 = 20;
-const MOST: i64 = 100;
+pub const MOST: i64 = 100;
 const DEFAULT_ERRORS: i64 = 100;
 const MOST_ERRORS: i64 = 1_000;
 
 /// A field of an object that is made of a `T`: name, type, value, meaning.
-type Fields<T> = Vec<(&'static str, TypeRef, fn(&T) -> Option<Value>, &'static str)>;
+pub type Fields<T> = Vec<(&'static str, TypeRef, fn(&T) -> Option<Value>, &'static str)>;
 
 /// A page of `T`s with their cursors.
-struct Listed<T> {
+pub struct Listed<T> {
     items: Vec<(String, T)>,
     total: Option<i64>,
     /// Only what `PageInfo` shows of it.
     page: Connection,
 }
 
-/// What `startImport` answers.
-struct Started {
-    job: Option<Job>,
-    errors: Vec<UserError>,
+/// What mutations of imports answer.
+pub struct Started {
+    pub job: Option<Job>,
+    pub errors: Vec<UserError>,
 }
 
 pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
@@ -56,35 +58,22 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
             InputValue::new("file", TypeRef::named_nn(TypeRef::UPLOAD))
                 .description("The zip: a variable, sent as the GraphQL multipart request specification has it."),
         )
+        .field(option_input(
+            "apply",
+            "ImportApply",
+            "When the plan is applied without being approved; SAFE without it.",
+        ))
+        .field(option_input("onErrors", "ImportOnErrors", "What becomes of a set that has errors; REJECT without it."))
         .field(wait());
-    let started = Object::new("StartImportPayload")
-        .description("What `startImport` came to.")
-        .field(
-            Field::new("importJob", TypeRef::named("ImportJob"), |ctx| {
-                let started = ctx.parent_value.downcast_ref::<Started>();
-                FieldFuture::Value(
-                    started.and_then(|started| started.job.as_ref()).map(|item| FieldValue::borrowed_any(item)),
-                )
-            })
-            .description("The job, which goes on by itself; null when none was entered."),
-        )
-        .field(
-            Field::new("userErrors", TypeRef::named_nn_list_nn("UserError"), |ctx| {
-                let started = ctx.parent_value.downcast_ref::<Started>();
-                let errors = started.map(|started| started.errors.iter().map(|item| FieldValue::borrowed_any(item)));
-                FieldFuture::Value(errors.map(FieldValue::list))
-            })
-            .description("What is wrong with the input. What is wrong with the set is among the job's errors."),
-        );
     let schema = schema
         .enable_uploading()
         .register(
             Enum::new("ImportState")
-                .description("The states of an import, in their order; the last two are its ends.")
+                .description("The states of an import, in their order; in PLANNED and HELD it waits for a decision, the last four are its ends.")
                 .items(states),
         )
         .register(input)
-        .register(started)
+        .register(payload("StartImportPayload", "What `startImport` came to."))
         .register(job_object())
         .register(object("ImportRows", "Rows read of a file.", rows_fields()))
         .register(object(
@@ -94,15 +83,43 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
         ))
         .register(object("ImportPhase", "How long a phase took.", phase_fields()))
         .register(object("ImportError", "An error in a set.", error_fields()));
+    let schema = plans::register(schema.register(object(
+        "ImportLeftOut",
+        "Rows with errors that are left out of a file.",
+        left_out_fields(),
+    )));
     connection::<JobError>(connection::<Job>(schema, "ImportJob"), "ImportError")
 }
 
-fn wait() -> InputValue {
+/// An answer of a mutation on imports.
+pub fn payload(name: &str, doc: &str) -> Object {
+    Object::new(name)
+        .description(doc)
+        .field(
+            Field::new("importJob", TypeRef::named("ImportJob"), |ctx| {
+                let started = ctx.parent_value.downcast_ref::<Started>();
+                FieldFuture::Value(
+                    started.and_then(|started| started.job.as_ref()).map(|item| FieldValue::borrowed_any(item)),
+                )
+            })
+            .description("The job, which goes on by itself; null when nothing was done."),
+        )
+        .field(
+            Field::new("userErrors", TypeRef::named_nn_list_nn("UserError"), |ctx| {
+                let started = ctx.parent_value.downcast_ref::<Started>();
+                let errors = started.map(|started| started.errors.iter().map(|item| FieldValue::borrowed_any(item)));
+                FieldFuture::Value(errors.map(FieldValue::list))
+            })
+            .description("What is wrong with the input. What is wrong with the set is among the job's errors."),
+        )
+}
+
+pub fn wait() -> InputValue {
     InputValue::new("wait", TypeRef::named(TypeRef::INT))
         .description(format!("Seconds to hold the answer until the import has ended, at most {LONGEST_WAIT}."))
 }
 
-fn object<T: Send + Sync + 'static>(name: &str, doc: &str, fields: Fields<T>) -> Object {
+pub fn object<T: Send + Sync + 'static>(name: &str, doc: &str, fields: Fields<T>) -> Object {
     fields.into_iter().fold(Object::new(name).description(doc), |object, (name, of, value, doc)| {
         let field = Field::new(name, of, move |ctx| {
             FieldFuture::Value(ctx.parent_value.downcast_ref::<T>().and_then(value).map(FieldValue::value))
@@ -127,16 +144,35 @@ fn job_object() -> Object {
         ),
         ("client", nn(TypeRef::STRING), |job| Some(job.client.as_str().into()), "Who handed it in."),
         (
+            "reverts",
+            TypeRef::named(TypeRef::ID),
+            |job| Some(job.reverts?.to_string().into()),
+            "Of a revert: the import that it takes back.",
+        ),
+        ("approvedBy", text(), |job| Some(job.approved_by.as_deref()?.into()), "Who approved the plan."),
+        (
+            "notWithdrawn",
+            TypeRef::named_nn_list_nn(TypeRef::STRING),
+            |job| Some(Value::List(job.not_withdrawn.iter().map(|kind| kind.name().into()).collect())),
+            "Types of which, for rows left out, nothing is withdrawn for being absent.",
+        ),
+        (
+            "expiresAt",
+            TypeRef::named("DateTime"),
+            |job| Some(job.expires_at?.to_rfc3339().into()),
+            "When a plan that waits for a decision is discarded.",
+        ),
+        (
             "errorCount",
             nn(TypeRef::INT),
             |job| Some(job.errors.into()),
-            "Errors found in the set. With any, nothing is applied.",
+            "Errors found in the set. With any, nothing is applied, or the rows without errors, as was asked for.",
         ),
         (
             "failure",
             text(),
             |job| Some(job.failure.as_deref()?.into()),
-            "Why it failed, when not for errors in the set.",
+            "Why it failed, when not for errors in the set, or why it was discarded.",
         ),
         (
             "position",
@@ -155,7 +191,15 @@ fn job_object() -> Object {
     };
     let errors = Field::new("errors", TypeRef::named("ImportErrorConnection"), errors)
         .description("The errors, in the order in which they were found.");
+    let plan = Field::new("plan", TypeRef::named("ImportPlan"), |ctx| {
+        let job = ctx.parent_value.downcast_ref::<Job>().filter(|job| job.plan.is_some());
+        FieldFuture::Value(job.map(|job| FieldValue::borrowed_any(job)))
+    });
     object("ImportJob", "The record that is kept of an import.", fields)
+        .field(plan.description("What it would change, or has changed; null until it is planned."))
+        .field(parts("leftOut", "ImportLeftOut", "Rows with errors that are left out, by file.", |job| {
+            members::<i64>(&serde_json::json!(job.left_out.0))
+        }))
         .field(parts("rows", "ImportRows", "Rows read, by file.", |job| members::<Option<i64>>(&job.rows.0)))
         .field(parts("changes", "ImportChanges", "What was done, or would have been, by type of record.", |job| {
             members::<Changes>(&job.changes.0)
@@ -168,6 +212,18 @@ fn job_object() -> Object {
 fn members<T: DeserializeOwned + Send + Sync + 'static>(object: &serde_json::Value) -> Vec<FieldValue<'static>> {
     let members: BTreeMap<String, T> = serde_json::from_value(object.clone()).unwrap_or_default();
     members.into_iter().map(FieldValue::owned_any).collect()
+}
+
+/// Counts by type of record.
+pub fn changes_of(object: &serde_json::Value) -> Vec<FieldValue<'static>> {
+    members::<Changes>(object)
+}
+
+fn left_out_fields() -> Fields<(String, i64)> {
+    vec![
+        ("file", TypeRef::named_nn(TypeRef::STRING), |rows| Some(rows.0.as_str().into()), "Its name without `.csv`."),
+        ("count", TypeRef::named_nn(TypeRef::INT), |rows| Some(rows.1.into()), "Rows left out."),
+    ]
 }
 
 fn rows_fields() -> Fields<(String, Option<i64>)> {
@@ -221,7 +277,7 @@ fn error_fields() -> Fields<JobError> {
     ]
 }
 
-fn connection<T: Send + Sync + 'static>(schema: SchemaBuilder, name: &str) -> SchemaBuilder {
+pub fn connection<T: Send + Sync + 'static>(schema: SchemaBuilder, name: &str) -> SchemaBuilder {
     let edge = format!("{name}Edge");
     let part = |part: &'static str, of: TypeRef, doc: &str| {
         Field::new(part, of, move |ctx| {
@@ -262,7 +318,7 @@ fn connection<T: Send + Sync + 'static>(schema: SchemaBuilder, name: &str) -> Sc
         )
 }
 
-fn page_arguments(field: Field, default: i64, most: i64) -> Field {
+pub fn page_arguments(field: Field, default: i64, most: i64) -> Field {
     let first = InputValue::new("first", TypeRef::named(TypeRef::INT));
     let after = InputValue::new("after", TypeRef::named(TypeRef::STRING));
     field
@@ -290,7 +346,7 @@ pub fn mutations(mutation: Object) -> Object {
     let start = Field::new("startImport", TypeRef::named("StartImportPayload"), |ctx| {
         FieldFuture::new(async move { Ok(start(&ctx).await.unwrap_or_else(|refusal| refusal.null(&ctx))) })
     });
-    mutation.field(
+    plans::mutations(mutation).field(
         start
             .description("Hands a OneRoster CSV set in. It is read, checked and applied as a whole, or not at all.")
             .argument(InputValue::new("input", TypeRef::named_nn("StartImportInput"))),
@@ -298,14 +354,14 @@ pub fn mutations(mutation: Object) -> Object {
 }
 
 /// What resolvers work with.
-struct Desk<'a> {
-    client: &'a Client,
-    intake: &'a Intake,
-    log: &'a Log,
+pub struct Desk<'a> {
+    pub client: &'a Client,
+    pub intake: &'a Intake,
+    pub log: &'a Log,
 }
 
 /// For clients that may import.
-fn desk<'a>(ctx: &ResolverContext<'a>) -> Result<Desk<'a>, Refusal> {
+pub fn desk<'a>(ctx: &ResolverContext<'a>) -> Result<Desk<'a>, Refusal> {
     let failed = |_| Refusal::new(ErrorCode::Internal, "The hub failed.");
     let (client, intake, log) = (ctx.data(), ctx.data(), ctx.data());
     let desk = Desk { client: client.map_err(failed)?, intake: intake.map_err(failed)?, log: log.map_err(failed)? };
@@ -325,16 +381,22 @@ async fn start<'a>(ctx: &ResolverContext<'a>) -> Result<Option<FieldValue<'a>>, 
         return Ok(Some(FieldValue::owned_any(Started { job: None, errors })));
     };
     let Desk { client, intake, log } = desk;
-    let started = intake.start(&client.tenant, &client.name, upload.file, &upload.name).await;
-    let id = started.map_err(|error| match error {
+    let options = plans::options(&input);
+    let started = intake.start(&client.tenant, asker(client), upload.file, &upload.name, options).await;
+    let id = started.map_err(refused)?;
+    intake.wait(id, seconds(input["wait"].as_i64())).await;
+    let job = job::find(log, &client.tenant, id).await?;
+    Ok(Some(FieldValue::owned_any(Started { job, errors: Vec::new() })))
+}
+
+/// Why an import was not entered.
+pub fn refused(error: StartError) -> Refusal {
+    match error {
         StartError::Full => {
             Refusal::new(ErrorCode::Unavailable, "As many imports as allowed are running and waiting; try again soon.")
         }
         StartError::Command(error) => error.into(),
-    })?;
-    intake.wait(id, seconds(input["wait"].as_i64())).await;
-    let job = job::find(log, &client.tenant, id).await?;
-    Ok(Some(FieldValue::owned_any(Started { job, errors: Vec::new() })))
+    }
 }
 
 async fn find<'a>(ctx: &ResolverContext<'a>) -> Result<Option<FieldValue<'a>>, Refusal> {
@@ -349,7 +411,7 @@ async fn find<'a>(ctx: &ResolverContext<'a>) -> Result<Option<FieldValue<'a>>, R
     Ok(job::find(log, &client.tenant, id).await?.map(FieldValue::owned_any))
 }
 
-fn seconds(wait: Option<i64>) -> u64 {
+pub fn seconds(wait: Option<i64>) -> u64 {
     wait.unwrap_or_default().try_into().unwrap_or_default()
 }
 
@@ -377,11 +439,11 @@ async fn errors_of<'a>(ctx: &ResolverContext<'a>) -> Result<Option<FieldValue<'a
     Ok(Some(FieldValue::owned_any(Listed::new(errors, first, after.is_some(), Some(job.errors)))))
 }
 
-fn argument(ctx: &ResolverContext<'_>, name: &str) -> Value {
+pub fn argument(ctx: &ResolverContext<'_>, name: &str) -> Value {
     ctx.args.get(name).map(|value| value.as_value().clone()).unwrap_or_default()
 }
 
-fn first(value: Value, default: i64, most: i64) -> Result<i64, Refusal> {
+pub fn first(value: Value, default: i64, most: i64) -> Result<i64, Refusal> {
     match value {
         Value::Null => Ok(default),
         Value::Number(n) if n.as_i64().is_some_and(|n| n > most) => {
@@ -406,7 +468,7 @@ fn after<T: std::str::FromStr>(ctx: &ResolverContext<'_>) -> Result<Option<T>, R
 
 impl<T> Listed<T> {
     /// `items`: one more than asked for, if there are more.
-    fn new(mut items: Vec<(String, T)>, first: i64, has_previous: bool, total: Option<i64>) -> Self {
+    pub fn new(mut items: Vec<(String, T)>, first: i64, has_previous: bool, total: Option<i64>) -> Self {
         let has_next = items.len() as i64 > first;
         items.truncate(first.try_into().unwrap_or_default());
         let edge = |(cursor, _): &(String, T)| Item {
@@ -427,8 +489,9 @@ pub fn cost(planner: &Planner, root: &Selected, cost: &mut Cost) -> Result<(), R
     let operation = planner.operation;
     let (jobs, shown) = match root.name {
         "importJob" => (1, vec![(root.sets(), 2)]),
-        "startImport" => {
-            let fields = operation.select("StartImportPayload", &root.sets(), 2)?;
+        name if name == "startImport" || plans::is_decision(name) => {
+            let payload = if name == "startImport" { "StartImportPayload" } else { "ImportDecisionPayload" };
+            let fields = operation.select(payload, &root.sets(), 2)?;
             let jobs = fields.iter().filter(|field| field.name == "importJob");
             (1, jobs.map(|field| (field.sets(), 3)).collect())
         }
@@ -451,9 +514,15 @@ pub fn cost(planner: &Planner, root: &Selected, cost: &mut Cost) -> Result<(), R
     let jobs = jobs.unsigned_abs();
     cost.add(Cost { records: jobs, statements: 1 });
     for (sets, depth) in shown {
-        for field in operation.select("ImportJob", &sets, depth)?.iter().filter(|field| field.name == "errors") {
-            let errors = first(operation.argument(field.field(), "first"), DEFAULT_ERRORS, MOST_ERRORS)?;
-            cost.add(Cost { records: jobs * errors.unsigned_abs(), statements: jobs });
+        for field in operation.select("ImportJob", &sets, depth)? {
+            match field.name {
+                "errors" => {
+                    let errors = first(operation.argument(field.field(), "first"), DEFAULT_ERRORS, MOST_ERRORS)?;
+                    cost.add(Cost { records: jobs * errors.unsigned_abs(), statements: jobs });
+                }
+                "plan" => plans::cost(operation, &field, depth + 1, jobs, cost)?,
+                _ => {}
+            }
         }
     }
     Ok(())

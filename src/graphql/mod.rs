@@ -10,6 +10,7 @@ pub mod execution;
 pub mod explorer;
 pub mod http;
 pub mod id;
+pub mod import_plans;
 pub mod imports;
 pub mod inputs;
 pub mod load;

@@ -103,7 +103,7 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
     let progress = SubscriptionField::new("importProgress", TypeRef::named_nn("ImportProgress"), |ctx| {
         future(async move { import_progress(&ctx).await })
     })
-    .description("How far an import is, until it has ended. Needs the scope `import`.")
+    .description("How far an import is, until it has ended or waits for a decision. Needs the scope `import`.")
     .argument(InputValue::new("id", TypeRef::named_nn(TypeRef::ID)).description("Of the import job."));
     let subscription = Subscription::new("Subscription").description("What is told as it happens.");
     schema.register(import_progress_object()).register(subscription.field(changes).field(progress))
@@ -245,7 +245,7 @@ impl Watched {
                 },
             };
             self.job = Some(job.clone());
-            self.ended = job.finished_at.is_some();
+            self.ended = job.rests();
             let progress = if self.ended { Progress::default() } else { progress };
             // A job that is only looked at is told when something is new.
             let seen = (job.state.clone(), job.errors);

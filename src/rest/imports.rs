@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::address::PublicAddress;
 use super::error::HubError;
 use super::extract::{HubPath, HubQuery};
+use super::plans::{asker, known, options, told};
 use super::{Hub, Importer, POSITION};
 use crate::csv::intake::Intake;
 use crate::csv::job::{self, Job, JobError};
@@ -32,25 +33,25 @@ pub fn router() -> Router<Hub> {
         .layer(DefaultBodyLimit::disable()) // counted as it streams, against the configured limit
 }
 
-/// `POST /imports`: a zip as the body, or as the first file of a multipart form. 202, or the ended job if the client
+/// `POST /imports?apply=&onErrors=`: a zip as the body, or as the first file of a multipart form. 202, or the job at rest if the client
 /// prefers to wait.
 async fn create(
     Importer(client): Importer,
     State(hub): State<Hub>,
     address: PublicAddress,
     headers: HeaderMap,
+    HubQuery(query): HubQuery<HashMap<String, String>>,
     request: Request,
 ) -> Result<Response, HubError> {
+    known(&query, &["apply", "onErrors"])?;
+    let options = options(&query)?;
     if hub.imports.is_full() {
         return Err(HubError::busy()); // before the upload is sent in vain
     }
     let (file, name) = receive(request, &hub.imports).await?;
-    let id = hub.imports.start(&client.tenant, &client.name, file, &name).await?;
-    wait(&hub, id, &headers).await;
-    let job = job::find(&hub.log, &client.tenant, id).await?.ok_or_else(|| HubError::not_found("import"))?;
-    let status = if job.finished_at.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let id = hub.imports.start(&client.tenant, asker(&client), file, &name, options).await?;
     let location = format!("{address}/rosterhub/v1/imports/{id}");
-    Ok((status, [(header::LOCATION, location)], answer(&job)).into_response())
+    Ok(([(header::LOCATION, location)], told(&hub, &client, id, &headers).await?).into_response())
 }
 
 /// The upload, and its name.
@@ -78,8 +79,8 @@ async fn receive(request: Request, imports: &Intake) -> Result<(File, String), H
     }
 }
 
-/// Waits for the end of an import of this process, as long as the client prefers.
-async fn wait(hub: &Hub, id: Uuid, headers: &HeaderMap) {
+/// Waits until an import of this process has ended or waits for a decision, as long as the client prefers.
+pub async fn wait(hub: &Hub, id: Uuid, headers: &HeaderMap) {
     let seconds = headers
         .get(&PREFER)
         .and_then(|p| p.to_str().ok())
@@ -183,7 +184,7 @@ impl From<JobError> for ListedError {
     }
 }
 
-fn number(query: &HashMap<String, String>, name: &str, default: i64) -> Result<i64, HubError> {
+pub fn number(query: &HashMap<String, String>, name: &str, default: i64) -> Result<i64, HubError> {
     match query.get(name) {
         None => Ok(default),
         Some(text) => text
@@ -194,7 +195,7 @@ fn number(query: &HashMap<String, String>, name: &str, default: i64) -> Result<i
     }
 }
 
-fn answer(job: &Job) -> Response {
+pub fn answer(job: &Job) -> Response {
     let mut response = Json(job).into_response();
     if let Some(position) = job.position {
         response.headers_mut().insert(POSITION, HeaderValue::from(position));

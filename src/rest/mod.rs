@@ -13,6 +13,7 @@ pub mod oauth;
 pub mod oneroster;
 pub mod openapi;
 pub mod parameters;
+pub mod plans;
 pub mod refused;
 pub mod wait;
 pub mod writes;
@@ -116,6 +117,7 @@ fn router(hub: Hub) -> Router {
         .layer(CatchPanicLayer::custom(|_| ImsxError::internal().into_response()));
     let own = imports::router()
         .merge(exports::router())
+        .merge(plans::router())
         .merge(writes::router())
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())

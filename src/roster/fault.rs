@@ -134,6 +134,8 @@ codes! {
         "ほかの利用者のプロフィールです。";
     OwnParent, "own_parent", "The record names itself as parent.",
         "自分自身を親としています。";
+    StillReferredTo, "still_referred_to", "An active record (left) refers to one that the revert would withdraw (right). Change it first, or revert what made it.",
+        "有効なレコード（左）が、取り消しで取り下げられるレコード（右）を参照しています。先に変更するか、そのレコードを作った取り込みを取り消してください。";
     // A document written over the API
     UnknownMember, "unknown_member", "The hub knows no such member here. Extensions stand in metadata.",
         "このメンバーは使えません。拡張は metadata に置いてください。";

@@ -153,11 +153,16 @@ impl Server {
         answer["data"].clone()
     }
 
-    /// Hands a set in and waits for the end of the import.
+    /// Hands a set in, to be applied however much it changes, and waits for the end of the import.
     pub async fn import(&self, zip: Vec<u8>) -> Value {
+        self.hand_in(zip, "?apply=always").await
+    }
+
+    /// Hands a set in with these parameters and waits until the import rests.
+    pub async fn hand_in(&self, zip: Vec<u8>, parameters: &str) -> Value {
         let response = self
             .http
-            .post(format!("{}/rosterhub/v1/imports", self.base))
+            .post(format!("{}/rosterhub/v1/imports{parameters}", self.base))
             .bearer_auth(&self.token)
             .header("prefer", "wait=60")
             .body(zip)

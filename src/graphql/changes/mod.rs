@@ -121,6 +121,24 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
         ),
         ("import", n(TypeRef::ID), |change| optional(change.cause.import.as_deref()), "The import job."),
         (
+            "reverts",
+            n(TypeRef::ID),
+            |change| optional(change.cause.reverts.as_deref()),
+            "The import that the job takes back.",
+        ),
+        (
+            "mapping",
+            n(TypeRef::STRING),
+            |change| optional(change.cause.mapping.as_deref()),
+            "The edition of the binding by which the set was read.",
+        ),
+        (
+            "approvedBy",
+            n(TypeRef::STRING),
+            |change| optional(change.cause.approver.as_deref()),
+            "Who approved the import. Needs the scope `audit`.",
+        ),
+        (
             "absent",
             nn(TypeRef::BOOLEAN),
             |change| value(change.cause.absent),

@@ -112,7 +112,7 @@ impl<'a, 'c> Reader<'a, 'c> {
             let node = path.iter().fold(self.ctx.look_ahead(), |ahead, field| ahead.field(field));
             let has = |ahead: &Lookahead, field: &str| ahead.field(field).exists();
             let cause = node.field("cause");
-            if ["actor", "file", "line"].iter().any(|field| has(&cause, field)) {
+            if ["actor", "file", "line", "approvedBy"].iter().any(|field| has(&cause, field)) {
                 self.require(&[Scope::Audit])?;
             }
             before |= has(&node, "before");

@@ -7,6 +7,7 @@ use super::inputs::EXTENSION;
 use crate::command::document::DocumentFault;
 use crate::command::write::{MOST_FAULTS, WriteError};
 use crate::command::{CommandError, Rejected};
+use crate::csv::decision::Refused;
 use crate::graphql::error::{Code as ErrorCode, Refusal};
 use crate::roster::japan::extension_of_column;
 use crate::roster::{Code, EntityType};
@@ -98,6 +99,18 @@ impl UserError {
         }
     }
 
+    /// A decision on an import that is not carried out.
+    pub fn decision(why: Refused, field: &str) -> Self {
+        Self {
+            field: Some(vec!["input".to_owned(), field.to_owned()]),
+            code: why.code().to_ascii_uppercase(),
+            message: why.english(),
+            message_ja: why.japanese(),
+            value: None,
+            operation: None,
+        }
+    }
+
     /// A fault of one input, besides those of documents.
     pub fn input(code: Code, field: &str) -> Self {
         let (message, message_ja) = (code.english(), code.japanese());
@@ -145,8 +158,11 @@ fn steps(field: &str) -> impl Iterator<Item = &str> {
 pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
     let codes = Code::ALL.iter().map(|code| EnumItem::new(code_name(*code)).description(code.english()));
     let further = FURTHER.iter().map(|(name, message, _)| EnumItem::new(*name).description(*message));
+    let refusals = Refused::ALL.map(|why| EnumItem::new(why.code().to_ascii_uppercase()).description(why.english()));
     let doc = "What can be wrong with what a client sends. The list only grows.";
-    schema.register(Enum::new("UserErrorCode").description(doc).items(codes).items(further)).register(object())
+    schema
+        .register(Enum::new("UserErrorCode").description(doc).items(codes).items(further).items(refusals))
+        .register(object())
 }
 
 fn object() -> Object {

@@ -9,10 +9,12 @@ use serde_json::{Map, Value, json};
 use super::document::{Access, Answer, Document, Operation, Parameter, Place};
 use super::exports::exports;
 use super::header::{self, Header};
+use super::plans::{self, option};
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
 use crate::auth::Scope;
 use crate::csv::job::Job;
+use crate::csv::options::ON_ERRORS;
 use crate::rest::error::ErrorBody;
 use crate::rest::imports::{ErrorPage, ImportPage};
 use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
@@ -72,20 +74,23 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let access = || Access::Token(&[Scope::Import]);
     let upload = || json!({ "type": "string", "format": "binary" });
     let form = json!({ "type": "object", "required": ["file"], "properties": { "file": upload() } });
-    let id = || Parameter {
-        key: "importId".into(),
-        name: "id",
-        place: Place::Path,
-        schema: json!({ "type": "string", "format": "uuid" }),
-        doc: "Id of the import.".into(),
-    };
+    let id = plans::id;
     let create = Operation {
         access: access(),
-        parameters: vec![header::prefer()],
+        parameters: vec![
+            plans::apply(),
+            option("onErrors", &ON_ERRORS, "A set with errors is refused, or its rows without errors are applied."),
+            header::prefer(),
+        ],
         body: vec![("application/zip", upload()), ("multipart/form-data", form)],
         answers: [
             vec![
-                ok::<Job>(schemas, 200, "The import has ended.", &[&header::LOCATION, &header::POSITION]),
+                ok::<Job>(
+                    schemas,
+                    200,
+                    "The import has ended, or waits for a decision.",
+                    &[&header::LOCATION, &header::POSITION],
+                ),
                 ok::<Job>(schemas, 202, "The import has been accepted.", &[&header::LOCATION]),
             ],
             failures(schemas, &[400, 401, 403, 413, 429, 503]),
@@ -132,7 +137,9 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             "The errors of an import, in English and Japanese.",
         )
     };
-    vec![create, list, single, errors]
+    let mut operations = vec![create, list, single, errors];
+    operations.extend(plans::operations(schemas));
+    operations
 }
 
 fn tokens(schemas: &mut SchemaGenerator) -> Vec<Operation> {
@@ -261,7 +268,7 @@ pub(super) fn operation(verb: &'static str, path: &str, id: &str, summary: &str)
 }
 
 /// A whole number in the query.
-fn number(name: &'static str, doc: &str, default: i64) -> Parameter {
+pub(super) fn number(name: &'static str, doc: &str, default: i64) -> Parameter {
     Parameter {
         key: format!("{name}.{default}"),
         name,

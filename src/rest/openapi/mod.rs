@@ -6,6 +6,7 @@ mod exports;
 mod header;
 mod hub;
 mod page;
+mod plans;
 mod rostering;
 mod schema;
 mod view;

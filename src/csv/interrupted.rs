@@ -1,0 +1,97 @@
+//! What is left of imports whose program ended, and of plans that nobody decided on.
+
+use std::collections::BTreeSet;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::job::standing;
+use super::record::{JobRecord, lock_key};
+use super::stage::Staging;
+use crate::log::{Log, Tenant};
+
+/// Whether no one holds the job any more; if so, this connection does until it lets go.
+async fn is_dead(conn: &mut PgConnection, job: Uuid) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(lock_key(job)).fetch_one(conn).await
+}
+
+async fn let_go(conn: &mut PgConnection, job: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("select pg_advisory_unlock($1)").bind(lock_key(job)).execute(conn).await.map(drop)
+}
+
+/// Closes the jobs of programs that ended in the middle: their events were never committed. Approved plans that were
+/// not applied wait for a decision again.
+pub async fn close_interrupted(log: &Log) -> Result<u64, sqlx::Error> {
+    let mut closed = 0;
+    for tenant in log.tenants().await? {
+        let mut conn = log.db().acquire(&tenant).await?;
+        let unfinished: Vec<Uuid> = sqlx::query_scalar(
+            "select id from import_jobs where tenant = $1 and finished_at is null and state not in ('planned', 'held')",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(&mut *conn)
+        .await?;
+        for id in unfinished {
+            if !is_dead(&mut conn, id).await? {
+                continue;
+            }
+            let record = JobRecord { tenant: tenant.clone(), id };
+            let why = "interrupted: the program ended before the import was applied; nothing was changed";
+            if !record.stand_again(&mut conn).await? && record.fail(&mut conn, Some(why), None).await? {
+                Staging::of(id).drop(&mut conn).await?;
+                closed += 1;
+            }
+            let_go(&mut conn, id).await?;
+        }
+        drop(conn);
+        expire(log, &tenant).await?;
+    }
+    drop_left(log).await?;
+    Ok(closed)
+}
+
+/// A program may also end between the end of a job and that of its staging tables.
+async fn drop_left(log: &Log) -> Result<(), sqlx::Error> {
+    let tenants = log.tenants().await?;
+    let mut conn = log.db().pool().acquire().await?;
+    let left: Vec<String> = sqlx::query_scalar(
+        "select distinct substring(tablename from '_([0-9a-f]{32})$') from pg_tables
+          where schemaname = 'staging' and tablename ~ '_[0-9a-f]{32}$'",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut dead = Vec::new();
+    for id in left.iter().filter_map(|id| Uuid::try_parse(id).ok()) {
+        if is_dead(&mut conn, id).await? {
+            dead.push(id);
+        }
+    }
+    // Asked now that no one can begin to hold them, and on this connection, which may be the only one.
+    let mut kept = BTreeSet::new();
+    for tenant in tenants.iter().filter(|_| !dead.is_empty()) {
+        sqlx::query("select set_config('rosterhub.tenant', $1, false)")
+            .bind(tenant.as_str())
+            .execute(&mut *conn)
+            .await?;
+        kept.extend(standing(&mut conn, tenant, false).await?);
+    }
+    for id in dead {
+        if !kept.contains(&id) {
+            Staging::of(id).drop(&mut conn).await?;
+        }
+        let_go(&mut conn, id).await?;
+    }
+    Ok(())
+}
+
+/// Discards the plans whose time is over.
+pub async fn expire(log: &Log, tenant: &Tenant) -> Result<(), sqlx::Error> {
+    let mut conn = log.db().acquire(tenant).await?;
+    for id in standing(&mut conn, tenant, true).await? {
+        let record = JobRecord { tenant: tenant.clone(), id };
+        if record.give_up(&mut conn, "discarded", "expired: nobody decided on the plan in time").await? {
+            Staging::of(id).drop(&mut conn).await?;
+        }
+    }
+    Ok(())
+}

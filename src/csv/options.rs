@@ -1,0 +1,77 @@
+//! How an import is to be carried out.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// When a plan is applied without being approved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum Apply {
+    /// Never: it is to be looked at.
+    Never,
+    /// When it passes no threshold.
+    #[default]
+    Safe,
+    Always,
+}
+
+/// What becomes of a set that has errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum OnErrors {
+    /// Nothing of it is applied.
+    #[default]
+    Reject,
+    /// Rows without errors are applied. While rows of a type are left out, none of it is withdrawn as absent.
+    ApplyGoodRows,
+}
+
+/// What becomes, in a revert, of records that changed after the import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum OnConflicts {
+    /// Somebody decides.
+    #[default]
+    Hold,
+    /// They stay as they are.
+    Keep,
+    /// They are taken back as well.
+    Restore,
+}
+
+/// How an import is to be carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(inline, deny_unknown_fields)]
+pub struct Options {
+    pub apply: Apply,
+    pub on_errors: OnErrors,
+    pub on_conflicts: OnConflicts,
+}
+
+/// An option by its name; for requests of all kinds.
+pub fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
+    serde_json::from_value(name.into()).ok()
+}
+
+/// Names of the options, for descriptions of the interfaces.
+pub const APPLY: [&str; 3] = ["never", "safe", "always"];
+pub const ON_ERRORS: [&str; 2] = ["reject", "applyGoodRows"];
+pub const ON_CONFLICTS: [&str; 3] = ["hold", "keep", "restore"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_found_by_their_names() {
+        assert!(APPLY.iter().all(|name| named::<Apply>(name).is_some()));
+        assert!(ON_ERRORS.iter().all(|name| named::<OnErrors>(name).is_some()));
+        assert!(ON_CONFLICTS.iter().all(|name| named::<OnConflicts>(name).is_some()));
+        assert_eq!(named::<Apply>("sometimes"), None);
+    }
+}
