@@ -255,6 +255,28 @@ async fn every_answer_of_the_hub_is_as_described() {
 
     let job = hold(post(imports).header("prefer", "wait=60").body(bulk(&city())), "post", imports, 200).await;
     assert_eq!(job["state"], "completed");
+    let planned = format!("{imports}?apply=never");
+    let of = |step: &str| format!("{import}/{step}");
+    for step in ["approve", "discard"] {
+        let seed = rosterhub::sample::SampleOptions { seed: step.into(), ..city() };
+        let plan = hold(post(&planned).header("prefer", "wait=60").body(bulk(&seed)), "post", imports, 200).await;
+        let path = format!("{imports}/{}", plan["id"].as_str().unwrap());
+        hold(get(&format!("{path}/plan")), "get", &of("plan"), 200).await;
+        hold(get(&format!("{path}/plan/records?limit=5")), "get", &of("plan/records"), 200).await;
+        let query = format!("{path}/{step}?plan={}", plan["plan"].as_str().unwrap());
+        let decided = if step == "approve" { query } else { format!("{path}/discard") };
+        hold(post(&decided).header("prefer", "wait=60"), "post", &of(step), 200).await;
+        hold(post(&format!("{path}/cancel")), "post", &of("cancel"), 409).await;
+    }
+    // One that waits for another of its board is cancelled.
+    let lock = crate::support::open(&server.url).await.begin(&crate::support::tenant("midori")).await.unwrap();
+    hold(post(imports).body(bulk(&city())), "post", imports, 202).await;
+    let waits = hold(post(imports).body(bulk(&city())), "post", imports, 202).await;
+    let cancel = format!("{imports}/{}/cancel", waits["id"].as_str().unwrap());
+    hold(post(&cancel), "post", &of("cancel"), 200).await;
+    drop(lock);
+    let taken = format!("{imports}/{}/revert?apply=never", job["id"].as_str().unwrap());
+    hold(post(&taken).header("prefer", "wait=60"), "post", &of("revert"), 200).await;
     let form = reqwest::multipart::Form::new()
         .part("file", reqwest::multipart::Part::bytes(delta(&city(), 5.0)).file_name("delta.zip"));
     hold(post(imports).multipart(form), "post", imports, 202).await;
