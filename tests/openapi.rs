@@ -317,6 +317,9 @@ async fn every_answer_of_the_hub_is_as_described() {
     let etag = get(exported).send().await.unwrap().headers()["etag"].clone();
     hold(get(exported).header("if-none-match", etag), "get", exported, 304).await;
     hold(get(&format!("{report}?since=1&edition=1.2_JP")), "get", report, 200).await;
+    // A name that cp932 does not have.
+    let odd = json!({ "org": { "name": "𠮷野小学校", "type": "school" } });
+    crate::support::put(&server, "orgs/odd", odd).await;
     for path in [exported, report] {
         hold(get(&format!("{path}?edition=2")), "get", path, 400).await;
         hold(get(&format!("{path}?encoding=cp932")), "get", path, 422).await;

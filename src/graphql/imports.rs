@@ -13,11 +13,11 @@ use uuid::Uuid;
 
 use super::document::Selected;
 use super::error::{Code as ErrorCode, Refusal};
+use super::import_plans::{self as plans, option_input};
 use super::load::{Connection, Item};
 use super::mutation::{UserError, code_name};
 use super::plan::Cost;
 use super::planner::{Planner, forbidden};
-use super::import_plans::{self as plans, option_input};
 use super::upload::Uploads;
 use crate::auth::{Client, Scope};
 use crate::csv::intake::{Intake, LONGEST_WAIT, StartError};
