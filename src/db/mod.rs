@@ -47,10 +47,21 @@ pub enum DbError {
     RoleTooStrong(String),
     #[error("Postgres {0} is too old; 12 or newer is needed")]
     TooOld(i32),
-    #[error("cannot prepare the schema: {0}")]
+    #[error("cannot prepare the schema: {0}{hint}", hint = hint(.0))]
     Migration(#[from] sqlx::migrate::MigrateError),
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
+}
+
+/// What helps when the database was made by a program whose migrations were others.
+fn hint(error: &sqlx::migrate::MigrateError) -> &'static str {
+    use sqlx::migrate::MigrateError::{VersionMismatch, VersionMissing};
+    match error {
+        VersionMismatch(_) | VersionMissing(_) => {
+            "; this database was made by another, unreleased version: begin with an empty one (for a demo, delete the data folder)"
+        }
+        _ => "",
+    }
 }
 
 impl Db {
