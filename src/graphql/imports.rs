@@ -26,6 +26,7 @@ use crate::csv::plan::Changes;
 use crate::log::Log;
 use crate::rest::plans::asker;
 use crate::roster::Code;
+use crate::roster::Language::{English, Japanese};
 
 /// Entries on a page: when it is not said how many, and most.
 const DEFAULT: i64 = 20;
@@ -272,8 +273,10 @@ fn error_fields() -> Fields<JobError> {
             "What is wrong.",
         ),
         ("value", text(), |e| Some(e.value.as_str().into()), "The value that is wrong; `***` where it is personal."),
-        ("message", maybe(), |e| Some(Code::from_name(&e.code)?.english().into()), "What is wrong and how to mend it."),
-        ("messageJa", maybe(), |e| Some(Code::from_name(&e.code)?.japanese().into()), "The same in Japanese."),
+        ("message", maybe(), |e| Some(Code::from_name(&e.code)?.message(English).into()), "What is wrong."),
+        ("messageJa", maybe(), |e| Some(Code::from_name(&e.code)?.message(Japanese).into()), "The same in Japanese."),
+        ("mend", maybe(), |e| Some(Code::from_name(&e.code)?.mend(English).into()), "How to mend it."),
+        ("mendJa", maybe(), |e| Some(Code::from_name(&e.code)?.mend(Japanese).into()), "The same in Japanese."),
     ]
 }
 
