@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::manifest::Mode;
-use super::stage::{PEOPLE, PERSON, Staging, number, school_of};
+use super::stage::{PEOPLE, Staging, number, person, school_of};
 use crate::log::Tenant;
 use crate::roster::EntityType;
 
@@ -100,28 +100,37 @@ const LOOKED_UP: &str = "select set_config('enable_nestloop', 'on', true), set_c
 /// SQL: rows of a plan, of a file that tells all records of a type: those that the roster does not say the same of
 /// already, and its active records that the file does not name. Rows that were rejected name theirs.
 fn differing(staging: &Staging, kind: EntityType) -> String {
+    let table = kind.entity().table;
     let owner = match kind {
         EntityType::Role | EntityType::UserProfile => "c.user_sourced_id",
         _ => "c.sourced_id",
     };
+    // What the join does not need is looked up after it: it holds a whole type in memory, or on disk.
+    let absent = |wanted: &str| {
+        format!("(select {wanted} from {table} c where c.tenant = $1 and c.sourced_id = d.sourced_id limit 1)")
+    };
     format!(
-        "select {entity}, coalesce(s.sourced_id, c.sourced_id), coalesce(s.line, 0), s.withdrawn is not false,
-                coalesce(c.sequence, 0), s.sourced_id is not null and c.status <> 'active',
-                case when s.sourced_id is null then {owner} else s.owner end,
-                case when s.sourced_id is null then {school_of} else {school} end,
-                coalesce(c.sequence <> s.expected, false)
-           from (select sourced_id, line, withdrawn, owner, school, digest, expected, record is null as rejected
-                   from {rows} where entity = {entity}) s
-                full join (select * from {table} where tenant = $1) c on c.sourced_id = s.sourced_id
-          where case when s.sourced_id is null then c.status = 'active'
-                     when s.rejected then false
-                     when s.withdrawn then c.status = 'active'
-                     else c.sourced_id is null or c.status <> 'active' or c.digest <> s.digest end",
+        "select {entity}, d.sourced_id, coalesce(d.line, 0), d.withdrawn is not false, d.sequence, d.was_withdrawn,
+                case when d.line is null then {owner} else d.owner end,
+                case when d.line is null then {school_of} else {school} end,
+                coalesce(nullif(d.sequence, 0) <> d.expected, false)
+           from (select coalesce(s.sourced_id, c.sourced_id) as sourced_id, s.line, s.withdrawn, s.owner, s.school,
+                        s.expected, coalesce(c.sequence, 0) as sequence,
+                        s.line is not null and c.status <> 'active' as was_withdrawn
+                   from (select sourced_id, line, withdrawn, owner, school, digest, expected, record is null as rejected
+                           from {rows} where entity = {entity} offset 0) s
+                        full join (select sourced_id, sequence, status, digest from {table} where tenant = $1 offset 0) c
+                               on c.sourced_id = s.sourced_id
+                  where case when s.line is null then c.status = 'active'
+                             when s.rejected then false
+                             when s.withdrawn then c.status = 'active'
+                             else c.sourced_id is null or c.status <> 'active' or c.digest <> s.digest end
+                 offset 0) d",
         entity = number(kind),
-        school_of = school_of(kind),
-        school = staging.school(kind),
+        owner = absent(owner),
+        school_of = absent(&school_of(kind)),
+        school = staging.school(kind, "d"),
         rows = staging.rows,
-        table = kind.entity().table,
     )
 }
 
@@ -137,7 +146,7 @@ fn looked_up(staging: &Staging, kind: EntityType) -> String {
           where s.entity = {entity} and s.record is not null
             and case when s.withdrawn then c.status = 'active'
                      else c.sourced_id is null or c.status <> 'active' or c.digest <> s.digest end",
-        school = staging.school(kind),
+        school = staging.school(kind, "s"),
         rows = staging.rows,
         table = kind.entity().table,
         entity = number(kind),
@@ -146,7 +155,7 @@ fn looked_up(staging: &Staging, kind: EntityType) -> String {
 
 /// One statement, however many orgs there are.
 async fn count(conn: &mut PgConnection, Staging { rows, homes, plan, .. }: &Staging) -> Result<Counts, sqlx::Error> {
-    let people = PEOPLE.map(|kind| number(kind).to_string()).join(", ");
+    let (people, person) = (PEOPLE.map(|kind| number(kind).to_string()).join(", "), person("s"));
     type Row = (i16, Option<String>, i64, i64, i64, i64, i64, i64);
     let found: Vec<Row> = sqlx::query_as(&format!(
         "select entity, school, count(*) filter (where kind = 'created'), count(*) filter (where kind = 'changed'),
@@ -158,7 +167,7 @@ async fn count(conn: &mut PgConnection, Staging { rows, homes, plan, .. }: &Stag
                  select s.entity, coalesce(s.school, h.school), s.line, false, 'staged'
                    from {rows} s
                         left join {homes} h
-                               on h.person = case when s.entity in ({people}) then {PERSON} end
+                               on h.person = case when s.entity in ({people}) then {person} end
                   where s.record is not null) each
           group by entity, school"
     ))

@@ -197,7 +197,6 @@ impl Run {
     /// Reads or looks up the rows, checks and plans.
     async fn prepare(&mut self) -> Result<Planned, Failure> {
         self.enter("reading").await?;
-        self.staging.create(&mut self.conn).await?;
         let source = std::mem::replace(&mut self.task.source, Source::Plan(String::new()));
         let (modes, errors) = match source {
             Source::Upload(file, limit) => {

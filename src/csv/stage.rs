@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -15,9 +15,11 @@ use crate::roster::EntityType;
 /// Types whose records belong where the person does.
 pub const PEOPLE: [EntityType; 3] = [EntityType::User, EntityType::UserProfile, EntityType::Demographics];
 
-/// SQL: the person whose row `s` is. (Row-level security lets an index be used for what is written so, and not for
+/// SQL: the person whose row it is. (Row-level security lets an index be used for what is written so, and not for
 /// `coalesce`, which might leak.)
-pub const PERSON: &str = "case when s.owner is null then s.sourced_id else s.owner end";
+pub fn person(row: &str) -> String {
+    format!("case when {row}.owner is null then {row}.sourced_id else {row}.owner end")
+}
 
 /// Bytes gathered before they are sent.
 const BLOCK: usize = 1 << 20;
@@ -58,7 +60,7 @@ impl Staging {
         [&self.rows, &self.refs, &self.homes, &self.plan]
     }
 
-    pub async fn create(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    async fn create(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let Self { rows, refs, homes, plan, .. } = self;
         for statement in [
             format!(
@@ -99,9 +101,10 @@ impl Staging {
         sqlx::query(&format!(
             "insert into {homes} (person, school)
              select s.person, (select {} from users c where c.tenant = $1 and c.sourced_id = s.person limit 1)
-               from (select distinct {PERSON} as person from {rows} s where entity = any($2)) s
+               from (select distinct {person} as person from {rows} s where entity = any($2)) s
               where not exists (select from {homes} h where h.person = s.person)",
-            school_of(EntityType::User)
+            school_of(EntityType::User),
+            person = person("s")
         ))
         .bind(tenant.as_str())
         .bind(&PEOPLE.map(number)[..])
@@ -110,11 +113,11 @@ impl Staging {
         .map(drop)
     }
 
-    /// SQL for the org that a row `s` of a type belongs to.
-    pub fn school(&self, kind: EntityType) -> String {
+    /// SQL for the org that a row of a type belongs to.
+    pub fn school(&self, kind: EntityType, row: &str) -> String {
         match PEOPLE.contains(&kind) {
-            true => format!("(select h.school from {} h where h.person = {PERSON})", self.homes),
-            false => "s.school".to_owned(),
+            true => format!("(select h.school from {} h where h.person = {})", self.homes, person(row)),
+            false => format!("{row}.school"),
         }
     }
 
@@ -334,37 +337,41 @@ impl Stager {
 }
 
 impl Blocks {
-    /// Writes all that is gathered, and gives the number of errors. Blocks of rows that follow each other are one COPY,
-    /// so that gathering and writing go on at the same time.
+    /// Makes the tables, writes all that is gathered, and gives the number of errors. Blocks of rows that follow each
+    /// other are one COPY, so that gathering and writing go on at the same time. In the transaction that makes a table,
+    /// its rows can be written as visible to all, and need not be looked at for it ever after.
     pub async fn write(
         mut self,
         conn: &mut PgConnection,
         staging: &Staging,
         job: &JobRecord,
     ) -> Result<i64, sqlx::Error> {
+        let mut tx = conn.begin().await?;
+        staging.create(&mut tx).await?;
         let mut errors = 0;
         let mut next = self.0.recv().await;
         while let Some(block) = next {
             next = match block {
-                Block::Rows(rows) => self.copy(conn, &staging.rows, rows).await?,
+                Block::Rows(rows) => self.copy(&mut tx, &staging.rows, rows).await?,
                 Block::Refs(refs) => {
-                    let mut copy = conn.copy_in_raw(&format!("copy {} from stdin", staging.refs)).await?;
+                    let mut copy = tx.copy_in_raw(&format!("copy {} from stdin (freeze)", staging.refs)).await?;
                     copy.send(refs.as_bytes()).await?;
                     copy.finish().await?;
                     self.0.recv().await
                 }
                 Block::Errors(found) => {
-                    errors = write_errors(conn, job, errors, &found).await?;
+                    errors = write_errors(&mut tx, job, errors, &found).await?;
                     self.0.recv().await
                 }
             }
         }
+        tx.commit().await?;
         Ok(errors)
     }
 
     /// Writes these rows and those that follow. Gives the next block that holds something else.
     async fn copy(&mut self, conn: &mut PgConnection, table: &str, rows: String) -> Result<Option<Block>, sqlx::Error> {
-        let mut copy = conn.copy_in_raw(&format!("copy {table} from stdin")).await?;
+        let mut copy = conn.copy_in_raw(&format!("copy {table} from stdin (freeze)")).await?;
         let mut next = Some(Block::Rows(rows));
         while let Some(Block::Rows(rows)) = &next {
             copy.send(rows.as_bytes()).await?;
