@@ -15,6 +15,7 @@ pub mod check;
 pub mod decision;
 pub mod decode;
 pub mod edition;
+pub mod encoding;
 pub mod good_rows;
 pub mod import;
 pub mod intake;
