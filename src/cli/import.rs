@@ -9,11 +9,14 @@ use uuid::Uuid;
 
 use super::{Failure, Output, Session};
 use crate::csv::decision::DecisionError;
+use crate::csv::encoding::{WISHES, Wish};
 use crate::csv::import::Asker;
 use crate::csv::intake::Intake;
 use crate::csv::job::{self, Job};
 use crate::csv::listing;
-use crate::csv::options::{APPLY, Apply, ON_CONFLICTS, ON_ERRORS, OnConflicts, OnErrors, Options, named};
+use crate::csv::options::{
+    APPLY, Apply, FileMode, MODES, ON_CONFLICTS, ON_ERRORS, OnConflicts, OnErrors, Options, named,
+};
 use crate::log::Tenant;
 use crate::roster::{Code, Language};
 
@@ -28,7 +31,8 @@ pub struct ImportCommand {
 
 #[derive(clap::Args)]
 pub struct ImportFile {
-    /// The set: a zip with manifest.csv, bulk or delta for each file.
+    /// The set: a zip with manifest.csv, bulk or delta for each file; or a CSV file of the binding; or a workbook (.xlsx)
+    /// with a sheet for each file.
     file: PathBuf,
     /// The board it belongs to.
     #[arg(long)]
@@ -42,6 +46,13 @@ pub struct ImportFile {
     /// What becomes of a set that has errors.
     #[arg(long, value_parser = word::<OnErrors>(&ON_ERRORS), default_value = "reject")]
     on_errors: OnErrors,
+    /// In which the files are. A byte order mark counts more.
+    #[arg(long, value_parser = word::<Wish>(&WISHES), default_value = "auto")]
+    encoding: Wish,
+    /// Of a CSV file or workbook without manifest: `bulk` tells all, and what is absent is withdrawn; `delta` tells
+    /// changes; `auto` is delta if the rows have a status, else nothing is withdrawn.
+    #[arg(long, value_parser = word::<FileMode>(&MODES), default_value = "auto")]
+    mode: FileMode,
 }
 
 #[derive(clap::Subcommand)]
@@ -134,7 +145,8 @@ impl ImportCommand {
 impl ImportFile {
     async fn run(self, session: &Session, output: Output) -> Result<ExitCode, Failure> {
         let apply = if self.dry_run { Apply::Never } else { self.apply };
-        let options = Options { apply, on_errors: self.on_errors, ..Options::default() };
+        let Self { on_errors, encoding, mode, .. } = self;
+        let options = Options { apply, on_errors, encoding, mode, ..Options::default() };
         let job = import(session, output, &self.tenant, self.file, options).await?;
         outcome(session, output, &self.tenant, &job).await
     }
@@ -312,6 +324,9 @@ pub fn summary(job: &Job) -> String {
     }
     if job.conflicts > 0 && job.stands() {
         text += &format!("\n  {} records changed after the import: keep or restore them", job.conflicts);
+    }
+    for (file, encoding) in job.encodings.iter().filter(|(_, encoding)| *encoding != "utf-8") {
+        text += &format!("\n  {file}.csv was read as {encoding}");
     }
     for (file, rows) in job.left_out.iter() {
         text += &format!("\n  {rows} rows of {file}.csv have errors and are left out");

@@ -18,6 +18,7 @@ pub mod edition;
 pub mod encoding;
 pub mod good_rows;
 pub mod import;
+pub mod input;
 pub mod intake;
 pub mod interrupted;
 pub mod job;
@@ -33,6 +34,7 @@ pub mod rows;
 mod run;
 pub mod stage;
 pub mod threshold;
+pub mod workbook;
 
 use crate::roster::Code;
 

@@ -33,8 +33,8 @@ pub fn router() -> Router<Hub> {
         .layer(DefaultBodyLimit::disable()) // counted as it streams, against the configured limit
 }
 
-/// `POST /imports?apply=&onErrors=`: a zip as the body, or as the first file of a multipart form. 202, or the job at rest if the client
-/// prefers to wait.
+/// `POST /imports?apply=&onErrors=&encoding=&mode=`: a set, CSV file or workbook as the body, or as the first file of a
+/// multipart form. 202, or the job at rest if the client prefers to wait.
 async fn create(
     Importer(client): Importer,
     State(hub): State<Hub>,
@@ -43,7 +43,7 @@ async fn create(
     HubQuery(query): HubQuery<HashMap<String, String>>,
     request: Request,
 ) -> Result<Response, HubError> {
-    known(&query, &["apply", "onErrors"])?;
+    known(&query, &["apply", "onErrors", "encoding", "mode"])?;
     let options = options(&query)?;
     if hub.imports.is_full() {
         return Err(HubError::busy()); // before the upload is sent in vain

@@ -13,8 +13,9 @@ use super::plans::{self, option};
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
 use crate::auth::Scope;
+use crate::csv::encoding::WISHES;
 use crate::csv::job::Job;
-use crate::csv::options::ON_ERRORS;
+use crate::csv::options::{MODES, ON_ERRORS};
 use crate::rest::error::ErrorBody;
 use crate::rest::imports::{ErrorPage, ImportPage};
 use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
@@ -70,6 +71,9 @@ fn left_out(mut schemas: Map<String, Value>) -> Map<String, Value> {
     schemas
 }
 
+const MODE: &str = "Of a CSV file or workbook without manifest: `bulk` tells all records, and others are withdrawn; \
+                    `delta` tells changes; `auto` is a delta if the rows have a status, else nothing is withdrawn.";
+
 fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let access = || Access::Token(&[Scope::Import]);
     let upload = || json!({ "type": "string", "format": "binary" });
@@ -80,9 +84,20 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         parameters: vec![
             plans::apply(),
             option("onErrors", &ON_ERRORS, "A set with errors is refused, or its rows without errors are applied."),
+            option(
+                "encoding",
+                &WISHES,
+                "In which the files are; `auto` by their bytes. A byte order mark counts more.",
+            ),
+            option("mode", &MODES, MODE),
             header::prefer(),
         ],
-        body: vec![("application/zip", upload()), ("multipart/form-data", form)],
+        body: vec![
+            ("application/zip", upload()),
+            ("text/csv", upload()),
+            ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", upload()),
+            ("multipart/form-data", form),
+        ],
         answers: [
             vec![
                 ok::<Job>(
@@ -96,7 +111,12 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             failures(schemas, &[400, 401, 403, 413, 429, 503]),
         ]
         .concat(),
-        ..operation("post", "/imports", "createImport", "Hands in a set: a zip, all of which is applied or nothing.")
+        ..operation(
+            "post",
+            "/imports",
+            "createImport",
+            "Hands in a set, CSV file or workbook, all of which is applied or nothing. Its bytes tell which it is.",
+        )
     };
     let list = Operation {
         access: access(),
