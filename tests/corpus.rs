@@ -2,6 +2,7 @@
 
 mod encodings;
 mod excel;
+mod listing;
 mod workbooks;
 
 use serde_json::Value;

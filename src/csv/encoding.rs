@@ -1,5 +1,6 @@
 //! The encodings of files that come in: told by their bytes, and made UTF-8 as they are read.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
@@ -59,6 +60,43 @@ impl Encoding {
         Self::ALL.into_iter().find(|encoding| encoding.name() == name)
     }
 
+    /// As MIME names it.
+    pub const fn charset(self) -> &'static str {
+        match self {
+            Self::Utf8 | Self::Utf8Bom => "utf-8",
+            Self::Utf16Le | Self::Utf16Be => "utf-16",
+            Self::Cp932 => "Shift_JIS",
+            Self::EucJp => "EUC-JP",
+        }
+    }
+
+    /// The byte order mark that its files begin with.
+    pub const fn mark(self) -> &'static [u8] {
+        match self {
+            Self::Utf8Bom => &[0xef, 0xbb, 0xbf],
+            Self::Utf16Le => &[0xff, 0xfe],
+            Self::Utf16Be => &[0xfe, 0xff],
+            _ => &[],
+        }
+    }
+
+    /// Adds the bytes of a text. Characters that the encoding does not have are written as `&#…;`.
+    pub fn encode(self, text: &str, out: &mut Vec<u8>) {
+        let encoding = match self {
+            Self::Utf8 | Self::Utf8Bom => return out.extend_from_slice(text.as_bytes()),
+            Self::Utf16Le => return out.extend(text.encode_utf16().flat_map(u16::to_le_bytes)),
+            Self::Utf16Be => return out.extend(text.encode_utf16().flat_map(u16::to_be_bytes)),
+            Self::Cp932 => SHIFT_JIS,
+            Self::EucJp => EUC_JP,
+        };
+        // The encoder would write others that look like these.
+        let text = ALIKE.iter().fold(Cow::Borrowed(text), |text, c| match text.contains(*c) {
+            true => text.replace(*c, &format!("&#{};", u32::from(*c))).into(),
+            false => text,
+        });
+        out.extend_from_slice(&encoding.encode(&text).0);
+    }
+
     /// None for UTF-8, which is passed on as it is.
     fn decoder(self) -> Option<Decoder> {
         let encoding = match self {
@@ -71,6 +109,9 @@ impl Encoding {
         Some(encoding.new_decoder_without_bom_handling())
     }
 }
+
+/// Characters for which the encoders of CP932 and EUC-JP have one that looks like it. They would come back as another.
+pub const ALIKE: [char; 3] = ['\u{a5}', '\u{203e}', '\u{2212}'];
 
 /// What stands for bytes that are no character: it is in no UTF-8, so that the field that has it is told of.
 pub const NO_CHARACTER: u8 = 0xff;

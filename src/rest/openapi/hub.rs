@@ -13,7 +13,7 @@ use super::plans::{self, option};
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
 use crate::auth::Scope;
-use crate::csv::encoding::WISHES;
+use crate::csv::encoding::{Encoding, WISHES};
 use crate::csv::job::Job;
 use crate::csv::options::{MODES, ON_ERRORS};
 use crate::rest::error::ErrorBody;
@@ -157,7 +157,35 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             "The errors of an import, in English and Japanese.",
         )
     };
-    let mut operations = vec![create, list, single, errors];
+    let encodings = Encoding::ALL.map(Encoding::name);
+    let file = Operation {
+        access: access(),
+        parameters: vec![
+            id(),
+            Parameter {
+                key: "errors.lang".into(),
+                ..option("lang", &["en", "ja"], "Language of the texts; without it as Accept-Language says.")
+            },
+            Parameter {
+                key: "errors.encoding".into(),
+                ..option(
+                    "encoding",
+                    &encodings,
+                    "Encoding of the file; without it that of the files that were handed in.",
+                )
+            },
+        ],
+        answers: [
+            vec![Answer {
+                content: Some(("text/csv", upload())),
+                ..answer("200", "All errors.", &[&header::CONTENT_DISPOSITION])
+            }],
+            failures(schemas, &[400, 401, 403, 404, 429, 503]),
+        ]
+        .concat(),
+        ..operation("get", "/imports/{id}/errors.csv", "getImportErrorFile", "All errors of an import as a CSV file.")
+    };
+    let mut operations = vec![create, list, single, errors, file];
     operations.extend(plans::operations(schemas));
     operations
 }
