@@ -1,5 +1,6 @@
 //! Dirty files as they come in, each with the errors that are told, and where.
 
+mod codes;
 mod encodings;
 mod excel;
 mod listing;

@@ -100,6 +100,10 @@ impl Package {
                 continue;
             };
             match self.read_header(stem) {
+                Ok(names) if names.is_empty() => {
+                    self.errors.push(ImportError::new(&format!("{stem}.csv"), 1, "", Code::NoRows, ""));
+                    self.unread.push(kind);
+                }
                 Ok(names) => {
                     let header = header(kind, names);
                     let file = format!("{stem}.csv");

@@ -197,9 +197,9 @@ codes! {
             "定めにない列です。",
             "列を除くか、metadata.… という名前で右端に置いてください。";
         NoRows "no_rows":
-            "The file has a header but no rows.",
+            "The file has no rows.",
             "Leave the file out and declare it absent.",
-            "見出しだけでデータ行がありません。",
+            "データ行がありません。",
             "ファイルを除き、absent としてください。";
         RowWidth "short_row":
             "The row has another number of fields than the header.",
