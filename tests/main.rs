@@ -4,6 +4,7 @@
 mod addresses;
 mod auth;
 mod clients;
+mod corpus;
 mod crash;
 mod decisions;
 mod exports;

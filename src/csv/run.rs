@@ -12,9 +12,10 @@ use super::apply::{Origin, apply};
 use super::check::Checks;
 use super::good_rows::{Left, leave_bad_rows};
 use super::import::{Progress, Source, Task, patiently, seconds};
+use super::input::Upload;
 use super::job::{self, Difference};
 use super::manifest::Mode;
-use super::options::{Apply, OnConflicts, OnErrors};
+use super::options::{Apply, OnConflicts, OnErrors, Options};
 use super::plan::{ChangeCounts, Changes, Counts, plan};
 use super::record::{JobRecord, Phases, Planned};
 use super::stage::{Stager, Staging};
@@ -198,11 +199,15 @@ impl Run {
     async fn prepare(&mut self) -> Result<Planned, Failure> {
         self.enter("reading").await?;
         let source = std::mem::replace(&mut self.task.source, Source::Plan(String::new()));
+        let mut not_withdrawn = Vec::new();
         let (modes, errors) = match source {
             Source::Upload(file, limit) => {
-                let (read, errors) = self.read(file, limit).await?;
+                let Options { encoding, mode, .. } = self.task.options;
+                let name = self.task.file_name.clone();
+                let (read, errors) = self.read(Upload { file, name, limit, encoding, mode }).await?;
                 self.edition = read.edition.map(str::to_owned);
                 self.unread = read.unread;
+                not_withdrawn = read.not_withdrawn;
                 (read.modes, errors)
             }
             Source::Log(import) => {
@@ -224,7 +229,7 @@ impl Run {
             thresholds: Vec::new(),
             errors,
             left_out: BTreeMap::new(),
-            not_withdrawn: Vec::new(),
+            not_withdrawn,
             difference: None,
         };
         self.settle(&mut planned, at, false).await?;

@@ -6,6 +6,7 @@
 
 pub mod columns;
 pub mod cursors;
+pub mod errors;
 pub mod members;
 pub mod options;
 pub mod presence;

@@ -13,8 +13,9 @@ use super::plans::{self, option};
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
 use crate::auth::Scope;
+use crate::csv::encoding::{Encoding, WISHES};
 use crate::csv::job::Job;
-use crate::csv::options::ON_ERRORS;
+use crate::csv::options::{MODES, ON_ERRORS};
 use crate::rest::error::ErrorBody;
 use crate::rest::imports::{ErrorPage, ImportPage};
 use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
@@ -70,6 +71,9 @@ fn left_out(mut schemas: Map<String, Value>) -> Map<String, Value> {
     schemas
 }
 
+const MODE: &str = "Of a CSV file or workbook without manifest: `bulk` tells all records, and others are withdrawn; \
+                    `delta` tells changes; `auto` is a delta if the rows have a status, else nothing is withdrawn.";
+
 fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let access = || Access::Token(&[Scope::Import]);
     let upload = || json!({ "type": "string", "format": "binary" });
@@ -80,9 +84,20 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         parameters: vec![
             plans::apply(),
             option("onErrors", &ON_ERRORS, "A set with errors is refused, or its rows without errors are applied."),
+            option(
+                "encoding",
+                &WISHES,
+                "In which the files are; `auto` by their bytes. A byte order mark counts more.",
+            ),
+            option("mode", &MODES, MODE),
             header::prefer(),
         ],
-        body: vec![("application/zip", upload()), ("multipart/form-data", form)],
+        body: vec![
+            ("application/zip", upload()),
+            ("text/csv", upload()),
+            ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", upload()),
+            ("multipart/form-data", form),
+        ],
         answers: [
             vec![
                 ok::<Job>(
@@ -96,7 +111,12 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             failures(schemas, &[400, 401, 403, 413, 429, 503]),
         ]
         .concat(),
-        ..operation("post", "/imports", "createImport", "Hands in a set: a zip, all of which is applied or nothing.")
+        ..operation(
+            "post",
+            "/imports",
+            "createImport",
+            "Hands in a set, CSV file or workbook, all of which is applied or nothing. Its bytes tell which it is.",
+        )
     };
     let list = Operation {
         access: access(),
@@ -137,7 +157,35 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             "The errors of an import, in English and Japanese.",
         )
     };
-    let mut operations = vec![create, list, single, errors];
+    let encodings = Encoding::ALL.map(Encoding::name);
+    let file = Operation {
+        access: access(),
+        parameters: vec![
+            id(),
+            Parameter {
+                key: "errors.lang".into(),
+                ..option("lang", &["en", "ja"], "Language of the texts; without it as Accept-Language says.")
+            },
+            Parameter {
+                key: "errors.encoding".into(),
+                ..option(
+                    "encoding",
+                    &encodings,
+                    "Encoding of the file; without it that of the files that were handed in.",
+                )
+            },
+        ],
+        answers: [
+            vec![Answer {
+                content: Some(("text/csv", upload())),
+                ..answer("200", "All errors.", &[&header::CONTENT_DISPOSITION])
+            }],
+            failures(schemas, &[400, 401, 403, 404, 429, 503]),
+        ]
+        .concat(),
+        ..operation("get", "/imports/{id}/errors.csv", "getImportErrorFile", "All errors of an import as a CSV file.")
+    };
+    let mut operations = vec![create, list, single, errors, file];
     operations.extend(plans::operations(schemas));
     operations
 }
