@@ -24,7 +24,7 @@ pub struct Config {
     #[config(env = "ROSTERHUB_DATABASE_CONNECTIONS", default = 20)]
     pub database_connections: u32,
 
-    /// Folder for the private Postgres and for uploads in progress, which have no names there. Default: `/var/lib/rosterhub` as root, else
+    /// Folder for the private Postgres and for uploads in progress. Default: `/var/lib/rosterhub` as root, else
     /// `$XDG_DATA_HOME/rosterhub` or `~/.local/share/rosterhub`.
     #[config(env = "ROSTERHUB_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
@@ -87,8 +87,8 @@ pub struct Config {
     #[config(env = "ROSTERHUB_MAX_PAGE", default = 10000)]
     pub max_page: u32,
 
-    /// Seconds for which a client may take nothing of a long list or an export. Then it is cut off: it keeps a connection to the
-    /// database.
+    /// Seconds for which a client may take nothing of a long list or an export, which keep a connection to the database,
+    /// or send nothing of an upload. Then it is cut off.
     #[config(env = "ROSTERHUB_STALLED_SECONDS", default = 60)]
     pub stalled_seconds: u64,
 

@@ -6,17 +6,20 @@
 //! appends it as one unit of work. `import` is an import from its arrival on, `run` leads it through the phases when
 //! `queue` says that it is its turn, `job` reads the record of it and `record` writes it, `interrupted` closes what a program left behind.
 //!
-//! `intake` takes sets in, `decision` approvals, discards, cancels and reverts; `revert` stages what an import did, to
-//! take it back; `listing` shows a plan that waits.
+//! `intake` takes sets in, `uploads` in parts, `inbox` from a folder; `care` removes what has had its time. `decision`
+//! takes approvals, discards, cancels and reverts; `revert` stages what an import did, to take it back; `listing` shows
+//! a plan that waits.
 
 pub mod apply;
 pub mod archive;
+pub mod care;
 pub mod check;
 pub mod decision;
 pub mod decode;
 pub mod edition;
 pub mod good_rows;
 pub mod import;
+pub mod inbox;
 pub mod intake;
 pub mod interrupted;
 pub mod job;
@@ -32,6 +35,7 @@ pub mod rows;
 mod run;
 pub mod stage;
 pub mod threshold;
+pub mod uploads;
 
 use crate::roster::Code;
 

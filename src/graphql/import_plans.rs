@@ -16,7 +16,7 @@ use super::imports::{
 };
 use super::mutation::UserError;
 use super::plan::Cost;
-use crate::csv::decision::{DecisionError, Refused};
+use crate::csv::decision::{DecisionError, GiveUp, Refused};
 use crate::csv::job::{self, Difference, Job};
 use crate::csv::listing::{self, LaterChange, Member, PlannedRecord, SchoolChanges, Selection, place};
 use crate::csv::options::{APPLY, ON_CONFLICTS, ON_ERRORS, Options, named};
@@ -293,8 +293,8 @@ async fn decide<'a>(ctx: &ResolverContext<'a>, name: &str) -> Result<Option<Fiel
             let plan = id("plan").unwrap_or_default();
             intake.approve(tenant, asker, import, plan, conflicts).await.map(|()| import)
         }
-        "discardImport" => intake.discard(tenant, &asker, import).await.map(|()| import),
-        "cancelImport" => intake.cancel(tenant, &asker, import).await.map(|()| import),
+        "discardImport" => intake.give_up(tenant, &asker, import, GiveUp::Discard).await.map(|()| import),
+        "cancelImport" => intake.give_up(tenant, &asker, import, GiveUp::Cancel).await.map(|()| import),
         _ => intake.revert(tenant, asker, import, options(&input)).await,
     };
     let import = match outcome {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use super::address::PublicAddress;
 use super::error::HubError;
-use super::extract::{HubPath, HubQuery};
+use super::Hub;
+use super::extract::{HubPath, HubQuery, Importer};
 use super::imports::{answer, number, wait};
-use super::{Hub, Importer};
 use crate::auth::{Client, Scope};
-use crate::csv::decision::{DecisionError, Refused};
+use crate::csv::decision::{DecisionError, GiveUp, Refused};
 use crate::csv::import::Asker;
 use crate::csv::job::{self, Difference, Job};
 use crate::csv::listing::{self, PlannedRecord, SchoolChanges, Selection, place};
@@ -32,8 +32,8 @@ pub fn router() -> Router<Hub> {
         .route("/imports/{id}/plan", get(plan))
         .route("/imports/{id}/plan/records", get(records))
         .route("/imports/{id}/approve", post(approve))
-        .route("/imports/{id}/discard", post(discard))
-        .route("/imports/{id}/cancel", post(cancel))
+        .route("/imports/{id}/discard", giving_up(GiveUp::Discard))
+        .route("/imports/{id}/cancel", giving_up(GiveUp::Cancel))
         .route("/imports/{id}/revert", post(revert))
 }
 
@@ -93,6 +93,15 @@ pub fn options(query: &HashMap<String, String>) -> Result<Options, HubError> {
         on_errors: one_of(query, "onErrors", &ON_ERRORS)?.unwrap_or(default.on_errors),
         on_conflicts: one_of(query, "conflicts", &ON_CONFLICTS)?.unwrap_or(default.on_conflicts),
     })
+}
+
+/// Parameters of an import, however it is handed in; no others may be there.
+pub const IMPORT: &[&str] = &["apply", "onErrors"];
+
+/// Options of an import, which are all that the request's parameters may be.
+pub fn import_options(query: &HashMap<String, String>) -> Result<Options, HubError> {
+    known(query, IMPORT)?;
+    options(query)
 }
 
 fn one_of<T: DeserializeOwned>(
@@ -206,30 +215,19 @@ async fn approve(
     told(&hub, &client, id, &headers).await
 }
 
-/// `POST /imports/{id}/discard`
-async fn discard(
-    Importer(client): Importer,
-    State(hub): State<Hub>,
-    headers: HeaderMap,
-    HubPath(id): HubPath<Uuid>,
-    HubQuery(query): HubQuery<HashMap<String, String>>,
-) -> Result<Response, HubError> {
-    known(&query, &[])?;
-    hub.imports.discard(&client.tenant, &asker(&client), id).await?;
-    told(&hub, &client, id, &headers).await
-}
-
-/// `POST /imports/{id}/cancel`
-async fn cancel(
-    Importer(client): Importer,
-    State(hub): State<Hub>,
-    headers: HeaderMap,
-    HubPath(id): HubPath<Uuid>,
-    HubQuery(query): HubQuery<HashMap<String, String>>,
-) -> Result<Response, HubError> {
-    known(&query, &[])?;
-    hub.imports.cancel(&client.tenant, &asker(&client), id).await?;
-    told(&hub, &client, id, &headers).await
+/// `POST /imports/{id}/discard` and `…/cancel`
+fn giving_up(way: GiveUp) -> MethodRouter<Hub> {
+    post(
+        move |Importer(client): Importer,
+              State(hub): State<Hub>,
+              headers: HeaderMap,
+              HubPath(id): HubPath<Uuid>,
+              HubQuery(query): HubQuery<HashMap<String, String>>| async move {
+            known(&query, &[])?;
+            hub.imports.give_up(&client.tenant, &asker(&client), id, way).await?;
+            told(&hub, &client, id, &headers).await
+        },
+    )
 }
 
 /// `POST /imports/{id}/revert?apply=&conflicts=`: a new job.
