@@ -1,7 +1,9 @@
 //! Sets come in by a watched folder.
 
-use std::fs;
+use std::cell::Cell;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -9,34 +11,38 @@ use crate::decisions::{FIVE, orgs};
 use crate::support::{Server, bulk, city, database, open, run, tenant, until};
 
 /// An inbox with a folder for the tenant, and a database.
-struct Drop {
-    inbox: tempfile::TempDir,
+struct Inbox {
+    root: tempfile::TempDir,
     url: String,
+    put: Cell<u64>,
 }
 
-impl Drop {
+impl Inbox {
     async fn new() -> Self {
         let url = database().await;
         assert_eq!(run(&url, &["tenant", "create", "midori"]).0, 0);
-        let inbox = tempfile::tempdir().unwrap();
-        fs::create_dir(inbox.path().join("midori")).unwrap();
-        Self { inbox, url }
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("midori")).unwrap();
+        Self { root, url, put: Cell::new(0) }
     }
 
     fn serve(&self, settings: &[(&str, &str)]) -> Server {
-        let inbox = self.inbox.path().to_str().unwrap();
+        let inbox = self.root.path().to_str().unwrap();
         let own = [("ROSTERHUB_IMPORTS_INBOX", inbox), ("ROSTERHUB_IMPORTS_INBOX_SECONDS", "1")];
         Server::with(&self.url, &[&own, settings].concat())
     }
 
     fn folder(&self) -> PathBuf {
-        self.inbox.path().join("midori")
+        self.root.path().join("midori")
     }
 
     /// Puts a file in as careful programs do: by another name first.
     fn put(&self, name: &str, bytes: &[u8]) {
         let part = self.folder().join(format!("{name}.part"));
         fs::write(&part, bytes).unwrap();
+        // Each a second after the one before: clocks of file systems are coarse.
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + self.put.replace(self.put.get() + 1));
+        File::options().write(true).open(&part).unwrap().set_modified(at).unwrap();
         fs::rename(part, self.folder().join(name)).unwrap();
     }
 }
@@ -67,31 +73,38 @@ async fn jobs(url: &str) -> Vec<rosterhub::csv::job::Job> {
 
 #[tokio::test]
 async fn sets_are_imported_and_put_away_with_what_became_of_them() {
-    let drop = Drop::new().await;
-    let (folder, elsewhere) = (drop.folder(), tempfile::tempdir().unwrap());
+    let inbox = Inbox::new().await;
+    let (folder, elsewhere) = (inbox.folder(), tempfile::tempdir().unwrap());
     // None of these is taken.
     let secret = elsewhere.path().join("secret.zip");
     fs::write(&secret, bulk(&city())).unwrap();
     std::os::unix::fs::symlink(&secret, folder.join("link.zip")).unwrap();
-    std::os::unix::fs::symlink(elsewhere.path(), drop.inbox.path().join("aoba")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), inbox.root.path().join("aoba")).unwrap();
     for name in ["half.zip.part", "half.zip.filepart", ".hidden.zip", "notes.txt", "empty.zip"] {
         fs::write(folder.join(name), if name == "empty.zip" { "" } else { "PK" }).unwrap();
     }
-    fs::create_dir(drop.inbox.path().join("nobody")).unwrap();
-    fs::write(drop.inbox.path().join("nobody/set.zip"), bulk(&city())).unwrap();
+    fs::create_dir(inbox.root.path().join("nobody")).unwrap();
+    fs::write(inbox.root.path().join("nobody/set.zip"), bulk(&city())).unwrap();
 
-    let server = drop.serve(&[]);
-    drop.put("新年度.ZIP", &bulk(&city()));
+    let server = inbox.serve(&[]);
+    inbox.put("新年度.ZIP", &bulk(&city()));
     let done = put_away(&folder.join("done"), "新年度.ZIP").await;
     let job: Value = serde_json::from_str(&beside(&done, ".json")).unwrap();
-    assert_eq!((&job["state"], &job["client"], &job["fileName"]), (&"completed".into(), &"inbox".into(), &"新年度.ZIP".into()));
+    assert_eq!(
+        (&job["state"], &job["client"], &job["fileName"]),
+        (&"completed".into(), &"inbox".into(), &"新年度.ZIP".into())
+    );
     assert_eq!(fs::read(&done).unwrap(), bulk(&city()));
-    let again: Value =
-        server.get(&format!("{}/rosterhub/v1/imports/{}", server.base, job["id"].as_str().unwrap())).await.json().await.unwrap();
+    let again: Value = server
+        .get(&format!("{}/rosterhub/v1/imports/{}", server.base, job["id"].as_str().unwrap()))
+        .await
+        .json()
+        .await
+        .unwrap();
     assert_eq!(again, job);
 
     let wrong = orgs(&[("o1", "=cmd|' /C calc'!A0"), ("o1", "b"), ("", "c")]);
-    drop.put("wrong.zip", &wrong);
+    inbox.put("wrong.zip", &wrong);
     let failed = put_away(&folder.join("failed"), "wrong.zip").await;
     let job: Value = serde_json::from_str(&beside(&failed, ".json")).unwrap();
     let errors = beside(&failed, ".errors.csv");
@@ -100,37 +113,52 @@ async fn sets_are_imported_and_put_away_with_what_became_of_them() {
     assert!(errors.starts_with('\u{feff}') && errors.contains("duplicate_sourced_id"), "{errors}");
 
     fs::write(folder.join("options.json"), r#"{"apply":"never"}"#).unwrap();
-    drop.put("planned.zip", &orgs(&FIVE));
+    inbox.put("planned.zip", &orgs(&FIVE));
     let held = put_away(&folder.join("held"), "planned.zip").await;
     let job: Value = serde_json::from_str(&beside(&held, ".json")).unwrap();
     assert_eq!((&job["state"], &job["options"]["apply"]), (&"planned".into(), &"never".into()));
 
     // Options that cannot be read are not guessed.
     fs::write(folder.join("options.json"), r#"{"aply":"never"}"#).unwrap();
-    drop.put("unclear.zip", &orgs(&FIVE));
+    inbox.put("unclear.zip", &orgs(&FIVE));
     let unclear = put_away(&folder.join("failed"), "unclear.zip").await;
     let result: Value = serde_json::from_str(&beside(&unclear, ".json")).unwrap();
     assert_eq!(result["error"]["code"], "bad_options");
 
-    assert_eq!(jobs(&drop.url).await.len(), 3);
-    let left = [".hidden.zip", ".taken", "done", "empty.zip", "failed", "half.zip.filepart", "half.zip.part", "held", "link.zip", "notes.txt", "options.json"];
+    assert_eq!(jobs(&inbox.url).await.len(), 3);
+    let left = [
+        ".hidden.zip",
+        ".taken",
+        "done",
+        "empty.zip",
+        "failed",
+        "half.zip.filepart",
+        "half.zip.part",
+        "held",
+        "link.zip",
+        "notes.txt",
+        "options.json",
+    ];
     assert_eq!(names(&folder), left);
     assert_eq!(names(&folder.join(".taken")), [""; 0]);
-    assert_eq!((names(&drop.inbox.path().join("nobody")), names(elsewhere.path())), (vec!["set.zip".to_owned()], vec!["secret.zip".to_owned()]));
+    assert_eq!(
+        (names(&inbox.root.path().join("nobody")), names(elsewhere.path())),
+        (vec!["set.zip".to_owned()], vec!["secret.zip".to_owned()])
+    );
 }
 
 #[tokio::test]
 async fn instances_that_share_an_inbox_take_each_file_once() {
-    let drop = Drop::new().await;
-    let _servers = [drop.serve(&[]), drop.serve(&[]), drop.serve(&[])];
+    let inbox = Inbox::new().await;
+    let _servers = [inbox.serve(&[]), inbox.serve(&[]), inbox.serve(&[])];
     let sets: Vec<String> = (0..6).map(|n| format!("set{n}.zip")).collect();
     for (n, name) in sets.iter().enumerate() {
-        drop.put(name, &orgs(&FIVE[..=n.min(4)]));
+        inbox.put(name, &orgs(&FIVE[..=n.min(4)]));
     }
     for name in &sets {
-        put_away(&drop.folder().join("done"), name).await;
+        put_away(&inbox.folder().join("done"), name).await;
     }
-    let jobs = jobs(&drop.url).await;
+    let jobs = jobs(&inbox.url).await;
     let mut names: Vec<&str> = jobs.iter().map(|job| job.file_name.as_str()).collect();
     names.sort();
     assert_eq!(names, sets);
@@ -139,18 +167,18 @@ async fn instances_that_share_an_inbox_take_each_file_once() {
 
 #[tokio::test]
 async fn what_a_killed_server_had_taken_is_taken_up_again() {
-    let drop = Drop::new().await;
-    let mut one = drop.serve(&[]);
-    let log = open(&drop.url).await;
+    let inbox = Inbox::new().await;
+    let mut one = inbox.serve(&[]);
+    let log = open(&inbox.url).await;
     let lock = log.begin(&tenant("midori")).await.unwrap();
-    drop.put("set.zip", &bulk(&city()));
-    until("it is being applied", async || jobs(&drop.url).await.iter().any(|job| job.state == "applying")).await;
-    assert_eq!(names(&drop.folder().join(".taken")).len(), 1);
+    inbox.put("set.zip", &bulk(&city()));
+    until("it is being applied", async || jobs(&inbox.url).await.iter().any(|job| job.state == "applying")).await;
+    assert_eq!(names(&inbox.folder().join(".taken")).len(), 1);
     one.kill();
-    std::mem::drop(lock);
-    let _two = drop.serve(&[]);
-    let done = put_away(&drop.folder().join("done"), "set.zip").await;
-    let jobs = jobs(&drop.url).await;
+    drop(lock);
+    let _two = inbox.serve(&[]);
+    let done = put_away(&inbox.folder().join("done"), "set.zip").await;
+    let jobs = jobs(&inbox.url).await;
     assert_eq!(jobs.iter().map(|job| job.state.as_str()).collect::<Vec<_>>(), ["completed", "failed"]);
     assert!(jobs[1].failure.as_ref().unwrap().starts_with("interrupted"));
     let told: Value = serde_json::from_str(&beside(&done, ".json")).unwrap();
@@ -159,26 +187,26 @@ async fn what_a_killed_server_had_taken_is_taken_up_again() {
 
 #[tokio::test]
 async fn files_wait_in_their_order_while_the_tenant_has_no_place() {
-    let drop = Drop::new().await;
-    let server = drop.serve(&[("ROSTERHUB_IMPORTS_PER_TENANT", "1")]);
-    let lock = open(&drop.url).await.begin(&tenant("midori")).await.unwrap();
-    drop.put("a.zip", &orgs(&FIVE[..1]));
-    until("it is being applied", async || jobs(&drop.url).await.iter().any(|job| job.state == "applying")).await;
+    let inbox = Inbox::new().await;
+    let server = inbox.serve(&[("ROSTERHUB_IMPORTS_PER_TENANT", "1")]);
+    let lock = open(&inbox.url).await.begin(&tenant("midori")).await.unwrap();
+    inbox.put("a.zip", &orgs(&FIVE[..1]));
+    until("it is being applied", async || jobs(&inbox.url).await.iter().any(|job| job.state == "applying")).await;
     // The tenant has all that it may have; another one would still have a place.
     let imports = format!("{}/rosterhub/v1/imports", server.base);
     let refused = server.http.post(&imports).bearer_auth(&server.token).body(bulk(&city())).send().await.unwrap();
     assert_eq!(refused.status(), 503);
-    assert_eq!(run(&drop.url, &["tenant", "create", "aoba"]).0, 0);
-    let other = crate::support::token(&drop.url, "aoba", "import");
+    assert_eq!(run(&inbox.url, &["tenant", "create", "aoba"]).0, 0);
+    let other = crate::support::token(&inbox.url, "aoba", "import");
     let taken = server.http.post(&imports).bearer_auth(&other).header("prefer", "wait=60").body(bulk(&city()));
     assert_eq!(taken.send().await.unwrap().json::<Value>().await.unwrap()["state"], "completed");
 
-    drop.put("c.zip", &orgs(&FIVE[..2]));
-    drop.put("b.zip", &orgs(&FIVE[..3]));
-    std::mem::drop(lock);
+    inbox.put("c.zip", &orgs(&FIVE[..2]));
+    inbox.put("b.zip", &orgs(&FIVE[..3]));
+    drop(lock);
     for name in ["a.zip", "b.zip", "c.zip"] {
-        put_away(&drop.folder().join("done"), name).await;
+        put_away(&inbox.folder().join("done"), name).await;
     }
-    let order: Vec<String> = jobs(&drop.url).await.into_iter().rev().map(|job| job.file_name).collect();
+    let order: Vec<String> = jobs(&inbox.url).await.into_iter().rev().map(|job| job.file_name).collect();
     assert_eq!(order, ["a.zip", "c.zip", "b.zip"]);
 }

@@ -97,15 +97,24 @@ async fn an_upload_in_pieces_becomes_an_import() {
     assert_eq!((last.status().as_u16(), header(&last, "upload-offset")), (204, length.to_string().as_str()));
     let id = header(&last, "rosterhub-import").to_owned();
     let job = import(&server, &id).await;
-    assert_eq!((&job["state"], &job["fileName"], &job["bytes"]), (&"completed".into(), &"新年度.zip".into(), &length.into()));
+    assert_eq!(
+        (&job["state"], &job["fileName"], &job["bytes"]),
+        (&"completed".into(), &"新年度.zip".into(), &length.into())
+    );
     assert_eq!((&job["options"]["apply"], &job["client"]), (&"always".into(), &"test".into()));
 
     // It says so afterwards as well, and the last piece again enters nothing.
     let head = tus(&server, &server.token, Method::HEAD, &path).send().await.unwrap();
-    assert_eq!((header(&head, "rosterhub-import"), header(&head, "upload-length")), (id.as_str(), length.to_string().as_str()));
+    assert_eq!(
+        (header(&head, "rosterhub-import"), header(&head, "upload-length")),
+        (id.as_str(), length.to_string().as_str())
+    );
     assert!(header(&head, "upload-metadata").ends_with(",is_secret"));
     let shown: Value = server.get(&format!("{}{path}", server.base)).await.json().await.unwrap();
-    assert_eq!((&shown["import"], &shown["offset"], &shown["fileName"]), (&id.as_str().into(), &length.into(), &"新年度.zip".into()));
+    assert_eq!(
+        (&shown["import"], &shown["offset"], &shown["fileName"]),
+        (&id.as_str().into(), &length.into(), &"新年度.zip".into())
+    );
     let again = piece(&server, &server.token, &path, length, "").send().await.unwrap();
     assert_eq!((again.status().as_u16(), header(&again, "rosterhub-import")), (204, id.as_str()));
     refused(piece(&server, &server.token, &path, length, "x"), 413, "too_large").await;
@@ -150,7 +159,8 @@ async fn what_is_wrong_is_told_before_a_byte_is_sent() {
     refused(creation(&server, "", 0), 400, "bad_request").await;
     refused(creation(&server, "", 1_001), 413, "too_large").await;
     refused(tus(&server, &server.token, Method::POST, UPLOADS), 400, "bad_request").await;
-    refused(creation(&server, "", 10).header("upload-metadata", "filename ?"), 400, "bad_request").await;
+    let unnamed = tus(&server, &server.token, Method::POST, UPLOADS).header("upload-length", 10);
+    refused(unnamed.header("upload-metadata", "filename ?"), 400, "bad_request").await;
     let other = server.http.post(format!("{}{UPLOADS}", server.base)).bearer_auth(&server.token);
     refused(other.header("tus-resumable", "0.2.2"), 412, "wrong_version").await;
     let path = create(&server, 1_000).await;
@@ -161,7 +171,8 @@ async fn what_is_wrong_is_told_before_a_byte_is_sent() {
     // One that ended makes room.
     assert_eq!(tus(&server, &server.token, Method::DELETE, &path).send().await.unwrap().status(), 204);
     let path = create(&server, 10).await;
-    refused(tus(&server, &server.token, Method::PATCH, &path).header("upload-offset", 0), 415, "wrong_media_type").await;
+    refused(tus(&server, &server.token, Method::PATCH, &path).header("upload-offset", 0), 415, "wrong_media_type")
+        .await;
     refused(piece(&server, &server.token, &path, 0, "123456789ab"), 413, "too_large").await;
     assert_eq!(offset(&server, &server.token, &path).await, 0);
 
@@ -242,10 +253,8 @@ async fn uploads_that_nobody_goes_on_with_are_removed() {
     let path = create(&one, 1_000).await;
     assert_eq!(piece(&one, &one.token, &path, 0, "abc").send().await.unwrap().status(), 204);
     let _two = Server::with(&one.url, &[("ROSTERHUB_IMPORTS_UPLOAD_HOURS", "0")]);
-    until("it is gone", async || {
-        tus(&one, &one.token, Method::HEAD, &path).send().await.unwrap().status() == 404
-    })
-    .await;
+    until("it is gone", async || tus(&one, &one.token, Method::HEAD, &path).send().await.unwrap().status() == 404)
+        .await;
 }
 
 #[tokio::test]

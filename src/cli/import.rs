@@ -173,11 +173,7 @@ impl Decision {
     }
 }
 
-async fn give_up(
-    intake: &Intake,
-    Named { id, tenant }: Named,
-    way: GiveUp,
-) -> (Tenant, Result<Uuid, DecisionError>) {
+async fn give_up(intake: &Intake, Named { id, tenant }: Named, way: GiveUp) -> (Tenant, Result<Uuid, DecisionError>) {
     let decided = intake.give_up(&tenant, &operator(), id, way).await.map(|()| id);
     (tenant, decided)
 }

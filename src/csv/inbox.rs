@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -144,13 +144,7 @@ impl Inbox {
     }
 
     /// Takes a file and enters its import. False when there is no place for it.
-    async fn claim(
-        &self,
-        tenant: &Tenant,
-        folder: &Path,
-        from: &Path,
-        name: Option<&str>,
-    ) -> Result<bool, LookError> {
+    async fn claim(&self, tenant: &Tenant, folder: &Path, from: &Path, name: Option<&str>) -> Result<bool, LookError> {
         let place = match self.intake.place(tenant) {
             Ok(place) => place,
             Err(StartError::Full) => return Ok(false),
@@ -183,7 +177,8 @@ impl Inbox {
                 let taken = Taken { path: to, job: record.id, name };
                 let stamp = chrono::Utc::now();
                 let result = json!({ "error": { "code": code, "message": message } });
-                blocking_in(folder, move |folder| Outcome::new(folder, "failed", stamp, &taken)?.finish(&result)).await?;
+                blocking_in(folder, move |folder| Outcome::new(folder, "failed", stamp, &taken)?.finish(&result))
+                    .await?;
                 Ok(true)
             }
         }
@@ -294,7 +289,7 @@ impl Outcome {
     }
 
     /// The set goes last: as long as it is where it was taken to, all of it is done again.
-    fn finish(self, result: &serde_json::Value) -> io::Result<()> {
+    fn finish(self, result: &Value) -> io::Result<()> {
         if let Some(file) = &self.errors {
             file.sync_all()?;
             fs::rename(self.unfinished(".errors.csv"), self.named(".errors.csv"))?;
@@ -405,13 +400,24 @@ fn open(folder: &Path, set: &Path, longest: u64) -> io::Result<Opened> {
         Ok(Some(file)) => {
             let mut text = Vec::new();
             file.take(MOST_OPTIONS).read_to_end(&mut text)?;
-            serde_json::from_slice(&text).map_err(|error| error.to_string())
+            options(&text)
         }
         Ok(None) => Err("it is no ordinary file".to_owned()),
         Err(error) => return Err(error),
     };
     let wrong = |why| ("bad_options", format!("{OPTIONS} cannot be read: {why}"));
     Ok(options.map(|options| (file, options)).map_err(wrong))
+}
+
+/// All members are options: a misspelled one does not let an import go a way that nobody asked for.
+fn options(text: &[u8]) -> Result<Options, String> {
+    let given: serde_json::Map<String, Value> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let options: Options = serde_json::from_value(given.clone().into()).map_err(|error| error.to_string())?;
+    let known = serde_json::to_value(&options).map_err(|error| error.to_string())?;
+    match given.keys().find(|name| known.get(name.as_str()).is_none()) {
+        None => Ok(options),
+        Some(_) => Err("it has a member that is no option".to_owned()),
+    }
 }
 
 /// None when it is a link or anything else but a file.

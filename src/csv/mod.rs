@@ -28,12 +28,14 @@ pub mod manifest;
 pub mod options;
 pub mod package;
 pub mod plan;
+pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod revert;
 pub mod rows;
 mod run;
 pub mod stage;
+pub mod statistics;
 pub mod threshold;
 pub mod uploads;
 

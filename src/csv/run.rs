@@ -96,7 +96,8 @@ impl Run {
         cancelled: watch::Receiver<bool>,
         phases: Phases,
     ) -> Self {
-        let (staging, clock) = (Staging::of(record.id), Instant::now());
+        let staging = Staging { most_errors: task.settings.max_errors, ..Staging::of(record.id) };
+        let clock = Instant::now();
         let (edition, unread, reverts) = Default::default();
         Self { log, record, task, staging, conn, progress, cancelled, phases, clock, edition, unread, reverts }
     }
@@ -312,6 +313,7 @@ impl Run {
         *clock = Instant::now();
         if refused {
             record.errors(&mut tx, planned.errors).await?;
+            record.tally(&mut tx, staging.most_errors).await?;
             tx.commit().await?;
             return Err(Failure::Errors);
         }
@@ -325,6 +327,7 @@ impl Run {
         };
         (planned.plan, planned.at) = (Uuid::now_v7(), at);
         record.planned(&mut tx, planned).await?;
+        record.tally(&mut tx, staging.most_errors).await?;
         tx.commit().await?;
         Ok(())
     }

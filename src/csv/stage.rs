@@ -17,10 +17,12 @@ const ERRORS_AT_ONCE: usize = 1_000;
 /// The job's tables: `rows` (one per CSV row), `refs` (what the rows name), `plan` (what is to be done).
 #[derive(Clone)]
 pub struct Staging {
-    job: Uuid,
+    pub(super) job: Uuid,
     pub rows: String,
     pub refs: String,
     pub plan: String,
+    /// Errors that are listed at most; beyond them they are counted.
+    pub most_errors: i64,
 }
 
 impl Staging {
@@ -28,6 +30,7 @@ impl Staging {
         let id = job.simple();
         Self {
             job,
+            most_errors: i64::MAX,
             rows: format!("staging.rows_{id}"),
             refs: format!("staging.refs_{id}"),
             plan: format!("staging.plan_{id}"),
@@ -97,7 +100,7 @@ impl Staging {
     /// After all rows are in: what the checks and the plan look things up by, and row-level security, under which COPY
     /// does not work. The policy knows the tenant from the job.
     pub async fn index(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { job, rows, refs, plan } = self;
+        let Self { job, rows, refs, plan, .. } = self;
         let mut statements = vec![
             format!("create index on {rows} (entity, sourced_id)"),
             format!("analyze {rows}"),
@@ -281,7 +284,10 @@ impl<'a> Stager<'a> {
 
     async fn send_errors(&mut self) -> Result<(), sqlx::Error> {
         let errors = std::mem::take(&mut self.errors);
-        self.error_count = write_errors(self.conn, self.tenant, self.job, self.error_count, &errors).await?;
+        let room = usize::try_from(self.staging.most_errors - self.error_count).unwrap_or_default();
+        let listed = &errors[..errors.len().min(room)];
+        write_errors(self.conn, self.tenant, self.job, self.error_count, listed).await?;
+        self.error_count += errors.len() as i64;
         Ok(())
     }
 }
@@ -317,14 +323,14 @@ fn optional(out: &mut String, text: Option<&str>) {
     }
 }
 
-/// Adds errors to the job's list, numbered from `before` on; gives the new count.
+/// Adds errors to the job's list, numbered from `before` on.
 async fn write_errors(
     conn: &mut PgConnection,
     tenant: &Tenant,
     job: Uuid,
     before: i64,
     errors: &[ImportError],
-) -> Result<i64, sqlx::Error> {
+) -> Result<(), sqlx::Error> {
     for (i, chunk) in errors.chunks(ERRORS_AT_ONCE).enumerate() {
         sqlx::query(
             "insert into import_errors (tenant, job, number, file, line, \"column\", code, value)
@@ -343,5 +349,5 @@ async fn write_errors(
         .execute(&mut *conn)
         .await?;
     }
-    Ok(before + errors.len() as i64)
+    Ok(())
 }

@@ -273,7 +273,8 @@ impl Uploads {
     async fn enter_locked(&self, upload: &Upload, file: File) -> Result<(), StartError> {
         let Note { tenant, client, client_name, file_name, options, .. } = upload.note.clone();
         let Ok(tenant) = tenant.parse::<Tenant>() else { return Ok(()) };
-        if job::find(self.intake.log(), &tenant, upload.id).await.map_err(crate::command::CommandError::from)?.is_some() {
+        if job::find(self.intake.log(), &tenant, upload.id).await.map_err(crate::command::CommandError::from)?.is_some()
+        {
             return Ok(()); // the program ended before the file was removed
         }
         let place = self.intake.place(&tenant)?;
@@ -388,7 +389,8 @@ impl Folder {
         for extension in ["set", "new"] {
             for id in self.ids(extension)? {
                 let path = self.path.join(format!("{id}.{extension}"));
-                let is_old = fs::metadata(&path).and_then(|file| file.modified()).is_ok_and(|at| self.expiry(at) <= now);
+                let is_old =
+                    fs::metadata(&path).and_then(|file| file.modified()).is_ok_and(|at| self.expiry(at) <= now);
                 if is_old && !self.note(id).exists() {
                     gone(fs::remove_file(path))?;
                 }

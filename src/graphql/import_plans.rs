@@ -10,10 +10,9 @@ use uuid::Uuid;
 
 use super::document::{Operation, Selected};
 use super::error::Refusal;
-use super::imports::{
-    Fields, Listed, MOST, Started, argument, changes_of, connection, desk, first, object, page_arguments, payload,
-    refused, seconds, wait,
-};
+use super::import_objects::{Fields, Started, changes_of, object, payload};
+use super::import_pages::{Listed, argument, connection, first, page_arguments};
+use super::imports::{MOST, desk, refused, seconds, wait};
 use super::mutation::UserError;
 use super::plan::Cost;
 use crate::csv::decision::{DecisionError, GiveUp, Refused};

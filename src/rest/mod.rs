@@ -8,6 +8,7 @@ pub mod compression;
 pub mod error;
 pub mod exports;
 pub mod extract;
+pub mod follow;
 pub mod imports;
 pub mod oauth;
 pub mod oneroster;
@@ -123,6 +124,7 @@ fn router(hub: Hub) -> Router {
         .merge(exports::router())
         .merge(plans::router())
         .merge(uploads::router())
+        .merge(follow::router())
         .merge(writes::router())
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())

@@ -12,9 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::Hub;
 use super::address::PublicAddress;
 use super::error::HubError;
-use super::Hub;
 use super::extract::{HubPath, HubQuery, Importer};
 use super::imports::{answer, number, wait};
 use crate::auth::{Client, Scope};

@@ -9,12 +9,12 @@ use serde_json::{Map, Value, json};
 use super::document::{Access, Answer, Document, Operation, Parameter, Place};
 use super::exports::exports;
 use super::header::{self, Header};
-use super::plans::{self, option};
+use super::plans;
+use super::uploads::{follow, uploads};
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
 use crate::auth::Scope;
 use crate::csv::job::Job;
-use crate::csv::options::ON_ERRORS;
 use crate::rest::error::ErrorBody;
 use crate::rest::imports::{ErrorPage, ImportPage};
 use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
@@ -28,8 +28,9 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// A group of operations: name, description, table.
 type Group = (&'static str, &'static str, fn(&mut SchemaGenerator) -> Vec<Operation>);
 
-static GROUPS: [Group; 6] = [
+static GROUPS: [Group; 7] = [
     ("Imports", "Sets of OneRoster CSV files that are handed in.", imports),
+    ("Uploads", "Sets that are handed in in parts (tus 1.0.0).", uploads),
     ("Exports", "The roster as sets of OneRoster CSV files.", exports),
     ("Writes", "Changes of single records and in batches.", writes),
     ("Tokens", "OAuth 2.0 client credentials.", tokens),
@@ -77,11 +78,7 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let id = plans::id;
     let create = Operation {
         access: access(),
-        parameters: vec![
-            plans::apply(),
-            option("onErrors", &ON_ERRORS, "A set with errors is refused, or its rows without errors are applied."),
-            header::prefer(),
-        ],
+        parameters: [plans::parameters(), vec![header::prefer()]].concat(),
         body: vec![("application/zip", upload()), ("multipart/form-data", form)],
         answers: [
             vec![
@@ -93,7 +90,7 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
                 ),
                 ok::<Job>(schemas, 202, "The import has been accepted.", &[&header::LOCATION]),
             ],
-            failures(schemas, &[400, 401, 403, 413, 429, 503]),
+            failures(schemas, &[400, 401, 403, 408, 413, 429, 503]),
         ]
         .concat(),
         ..operation("post", "/imports", "createImport", "Hands in a set: a zip, all of which is applied or nothing.")
@@ -139,6 +136,7 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     };
     let mut operations = vec![create, list, single, errors];
     operations.extend(plans::operations(schemas));
+    operations.extend(follow(schemas));
     operations
 }
 

@@ -8,7 +8,7 @@ use super::header;
 use super::hub::{failures, number, ok, operation};
 use crate::auth::Scope;
 use crate::csv::job::Job;
-use crate::csv::options::{APPLY, ON_CONFLICTS};
+use crate::csv::options::{APPLY, ON_CONFLICTS, ON_ERRORS};
 use crate::csv::plan::KINDS;
 use crate::rest::plans::{PlanAnswer, RecordPage};
 use crate::roster::EntityType;
@@ -30,12 +30,20 @@ pub(super) fn apply() -> Parameter {
     option("apply", &APPLY, doc)
 }
 
+/// Those of an import, however it is handed in.
+pub(super) fn parameters() -> Vec<Parameter> {
+    vec![
+        apply(),
+        option("onErrors", &ON_ERRORS, "A set with errors is refused, or its rows without errors are applied."),
+    ]
+}
+
 /// A word in the query, out of these.
 pub(super) fn option(name: &'static str, values: &[&str], doc: &str) -> Parameter {
     parameter(name, json!({ "type": "string", "enum": values }), doc)
 }
 
-fn parameter(name: &'static str, schema: serde_json::Value, doc: &str) -> Parameter {
+pub(super) fn parameter(name: &'static str, schema: serde_json::Value, doc: &str) -> Parameter {
     Parameter { key: format!("import.{name}"), name, place: Place::Query, schema, doc: doc.to_owned() }
 }
 
