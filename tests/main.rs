@@ -3,6 +3,7 @@
 
 mod addresses;
 mod auth;
+mod care;
 mod clients;
 mod crash;
 mod decisions;

@@ -18,7 +18,17 @@ pub async fn serve(
     session: &Session,
     ready: impl AsyncFnOnce(SocketAddr) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
-    let (log, config) = (&session.log, &session.config);
+    let log = &session.log;
+    let mut config = session.config.clone();
+    if config.fit_connections() {
+        let (connections, imports, exports) = (config.database_connections, config.max_imports, config.max_exports);
+        tracing::warn!(
+            connections,
+            imports,
+            exports,
+            "fewer imports and exports run at a time, for lack of connections"
+        );
+    }
     for tenant in log.projections().outdated(log.db()).await? {
         let (position, rows) = log.projections().rebuild(log.db(), &tenant, None, |_, _| {}).await?;
         tracing::info!(%tenant, position, rows, "read models rebuilt for this version's projections");
@@ -37,7 +47,7 @@ pub async fn serve(
     let mut background = JoinSet::new();
     background.spawn(care::jobs(imports.clone(), stopping.subscribe()));
     background.spawn(care::uploads(uploads, config.imports.clone(), stopping.subscribe()));
-    if let Some(inbox) = Inbox::new(&imports, config) {
+    if let Some(inbox) = Inbox::new(&imports, &config) {
         background.spawn(inbox.watch(stopping.subscribe()));
     }
     let stop = {
