@@ -35,7 +35,7 @@ async fn errors_have_their_time_and_their_counts_stay() {
     until("the job says so", async || job(&server, &failed).await.errors_kept == Some(0)).await;
     assert_eq!(job(&server, &failed).await.errors, 12);
     let figures = figures(&server, "").await;
-    assert_eq!(figures["errors"], json!({ "invalid_enum": 12 }), "{figures}");
+    assert_eq!(figures["errors"], json!({ "bad_enum": 12 }), "{figures}");
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn imports_are_counted() {
     assert_eq!(all["rows"], json!({ "orgs": 5 + 3 + 2 + 3 }));
     let org = json!({ "created": 5, "changed": 0, "restored": 0, "withdrawn": 2, "unchanged": 3 });
     assert_eq!(all["changes"], json!({ "org": org }));
-    assert_eq!((&all["errors"], &all["phases"]["read"]["count"]), (&json!({ "invalid_enum": 2 }), &4.into()));
+    assert_eq!((&all["errors"], &all["phases"]["read"]["count"]), (&json!({ "bad_enum": 2 }), &4.into()));
     assert_eq!(all["phases"]["apply"]["count"], 2);
     assert!(all["phases"]["read"]["p95"].as_f64().unwrap() >= all["phases"]["read"]["p50"].as_f64().unwrap());
 
@@ -94,7 +94,7 @@ async fn imports_are_counted() {
     assert_eq!(told["states"][0], json!({ "state": "COMPLETED", "count": 2 }));
     assert_eq!(told["rows"], json!([{ "file": "orgs", "count": 13 }]));
     assert_eq!(told["changes"], json!([{ "recordType": "org", "withdrawn": 2 }]));
-    assert_eq!(told["errors"], json!([{ "code": "INVALID_ENUM", "count": 2 }]));
+    assert_eq!(told["errors"], json!([{ "code": "BAD_ENUM", "count": 2 }]));
     assert_eq!(crate::support::run(&server.url, &["tenant", "create", "aoba"]).0, 0);
     let other = token(&server.url, "aoba", "import");
     let url = format!("{}/rosterhub/v1/imports/statistics", server.base);

@@ -13,6 +13,8 @@ use crate::log::{Log, Tenant};
 
 /// How often the state of an import of another process is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// Time between two steps that are told of one of this process, which takes many in a second.
+const STEP: Duration = Duration::from_millis(200);
 
 /// An import at a moment.
 #[derive(Clone, Debug)]
@@ -59,8 +61,10 @@ impl Meter {
             *begun = Self { state, done, since: now };
         }
         let (rows, seconds) = (done.saturating_sub(begun.done), now.duration_since(begun.since).as_secs_f64());
+        let rounded = |value: f64| (value * 10.0).round() / 10.0;
         let rate = (rows > 0 && seconds > 0.0).then(|| rows as f64 / seconds);
-        let remaining = rate.zip(total).map(|(rate, total)| total.saturating_sub(done) as f64 / rate);
+        let remaining = rate.zip(total).map(|(rate, total)| rounded(total.saturating_sub(done) as f64 / rate));
+        let rate = rate.map(rounded);
         Pace { rate, remaining }
     }
 }
@@ -108,13 +112,18 @@ impl Watched {
             }
             let begun = self.job.is_some();
             let progress = match self.progress.as_mut() {
-                Some(progress) => match begun && progress.changed().await.is_err() {
-                    false => progress.borrow_and_update().clone(),
-                    true => {
-                        self.progress = None; // it has ended
-                        Progress::default()
+                Some(progress) => {
+                    if begun {
+                        tokio::time::sleep(STEP).await;
                     }
-                },
+                    match begun && progress.changed().await.is_err() {
+                        false => progress.borrow_and_update().clone(),
+                        true => {
+                            self.progress = None; // it has ended
+                            Progress::default()
+                        }
+                    }
+                }
                 None => {
                     if begun {
                         tokio::time::sleep(LOOK).await;
