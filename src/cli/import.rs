@@ -15,7 +15,7 @@ use crate::csv::job::{self, Job};
 use crate::csv::listing;
 use crate::csv::options::{APPLY, Apply, ON_CONFLICTS, ON_ERRORS, OnConflicts, OnErrors, Options, named};
 use crate::log::Tenant;
-use crate::roster::Code;
+use crate::roster::{Code, Language};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -213,6 +213,12 @@ async fn show(session: &Session, output: Output, Named { id, tenant }: &Named) -
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is wrong and how to mend it.
+fn texts(code: &str) -> (&'static str, &'static str) {
+    let text = |code: Code| (code.message(Language::English), code.mend(Language::English));
+    Code::from_name(code).map(text).unwrap_or_default()
+}
+
 /// Prints what became of an import.
 async fn outcome(session: &Session, output: Output, tenant: &Tenant, job: &Job) -> Result<ExitCode, Failure> {
     let limit = if output.json { i64::MAX } else { SHOWN };
@@ -220,15 +226,16 @@ async fn outcome(session: &Session, output: Output, tenant: &Tenant, job: &Job) 
     let listed: Vec<_> = errors
         .iter()
         .map(|e| {
-            let message = Code::from_name(&e.code).map_or("", Code::english);
-            json!({ "file": e.file, "line": e.line, "column": e.column, "code": e.code, "value": e.value, "message": message })
+            let (message, mend) = texts(&e.code);
+            json!({ "file": e.file, "line": e.line, "column": e.column, "code": e.code, "value": e.value,
+                    "message": message, "mend": mend })
         })
         .collect();
     output.result(&json!({ "import": job, "errors": listed }), || summary(job))?;
     if !output.json {
         for e in &errors {
-            let message = Code::from_name(&e.code).map_or("", Code::english);
-            println!("  {}:{} {} {:?}: {} {message}", e.file, e.line, e.column, e.value, e.code);
+            let (message, mend) = texts(&e.code);
+            println!("  {}:{} {} {:?}: {} {message} {mend}", e.file, e.line, e.column, e.value, e.code);
         }
         if job.errors > SHOWN {
             println!("  … and {} more; `--json` prints all", job.errors - SHOWN);

@@ -2,6 +2,7 @@
 
 mod client;
 mod demo;
+mod errors;
 mod export;
 mod import;
 mod key;
@@ -76,6 +77,8 @@ enum Command {
     Openapi(openapi::Openapi),
     /// Print the GraphQL schema, in its own language.
     Schema,
+    /// Print the list of errors, as docs/errors.md has it.
+    Errors(errors::ErrorList),
     /// Print a configuration file with every setting explained.
     Config,
 }
@@ -105,6 +108,7 @@ impl Cli {
             }
             Command::Sample(sample) => return sample.run(output),
             Command::Openapi(openapi) => return Ok(openapi.run()),
+            Command::Errors(errors) => return Ok(errors.run()),
             Command::Schema => {
                 print!("{}", graphql::schema::sdl(&graphql::schema::build()?));
                 return Ok(ExitCode::SUCCESS);
@@ -124,7 +128,9 @@ impl Cli {
             Command::Tenant(command) => command.run(&session, output).await,
             Command::Client(command) => command.run(&session, output).await,
             Command::Key(command) => command.run(&session, output).await,
-            Command::Config | Command::Sample(_) | Command::Openapi(_) | Command::Schema => Ok(ExitCode::SUCCESS),
+            Command::Config | Command::Sample(_) | Command::Openapi(_) | Command::Schema | Command::Errors(_) => {
+                Ok(ExitCode::SUCCESS)
+            }
         };
         session.close().await;
         outcome

@@ -194,11 +194,10 @@ impl Inbox {
         let (stamp, path, name) = (job.created_at, taken.path.clone(), taken.name.clone());
         let taken = Taken { path, job: taken.job, name };
         let mut outcome = blocking_in(folder, move |folder| Outcome::new(folder, place, stamp, &taken)).await?;
-        let mut after = 0;
-        while job.errors > 0 {
-            let errors = job::errors(self.intake.log(), tenant, job.id, after, ERRORS_AT_ONCE).await?;
-            let Some(last) = errors.last() else { break };
-            after = last.number;
+        let mut after = (job.errors > 0).then_some(0);
+        while let Some(number) = after {
+            let errors = job::errors(self.intake.log(), tenant, job.id, number, ERRORS_AT_ONCE).await?;
+            after = errors.last().map(|last| last.number);
             outcome = blocking(move || outcome.errors(&errors)).await?;
         }
         let result = serde_json::to_value(&job).map_err(io::Error::other)?;

@@ -12,6 +12,7 @@ use super::mutation::{UserError, code_name};
 use crate::csv::job::{Job, JobError};
 use crate::csv::plan::Changes;
 use crate::roster::Code;
+use crate::roster::Language::{English, Japanese};
 
 /// A field of an object that is made of a `T`: name, type, value, meaning.
 pub type Fields<T> = Vec<(&'static str, TypeRef, fn(&T) -> Option<Value>, &'static str)>;
@@ -219,7 +220,9 @@ fn error_fields() -> Fields<JobError> {
             "What is wrong.",
         ),
         ("value", text(), |e| Some(e.value.as_str().into()), "The value that is wrong; `***` where it is personal."),
-        ("message", maybe(), |e| Some(Code::from_name(&e.code)?.english().into()), "What is wrong and how to mend it."),
-        ("messageJa", maybe(), |e| Some(Code::from_name(&e.code)?.japanese().into()), "The same in Japanese."),
+        ("message", maybe(), |e| Some(Code::from_name(&e.code)?.message(English).into()), "What is wrong."),
+        ("messageJa", maybe(), |e| Some(Code::from_name(&e.code)?.message(Japanese).into()), "The same in Japanese."),
+        ("mend", maybe(), |e| Some(Code::from_name(&e.code)?.mend(English).into()), "How to mend it."),
+        ("mendJa", maybe(), |e| Some(Code::from_name(&e.code)?.mend(Japanese).into()), "The same in Japanese."),
     ]
 }

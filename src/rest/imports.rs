@@ -21,7 +21,7 @@ use super::plans::{asker, import_options, told};
 use super::{Hub, POSITION};
 use crate::csv::intake::Intake;
 use crate::csv::job::{self, Job, JobError};
-use crate::roster::Code;
+use crate::roster::{Code, Language};
 
 /// RFC 7240: `Prefer: wait=30` asks to hold the answer until the import has ended.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -123,12 +123,16 @@ struct ListedError {
     column: String,
     #[schemars(extend("enum" = Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>()))]
     code: String,
-    /// What is wrong; masked where it is personal.
+    /// The value that is wrong; masked where it is personal.
     value: String,
-    /// What is wrong and how to mend it.
+    /// What is wrong.
     message: Option<&'static str>,
     /// The same in Japanese.
     message_ja: Option<&'static str>,
+    /// How to mend it.
+    mend: Option<&'static str>,
+    /// The same in Japanese.
+    mend_ja: Option<&'static str>,
 }
 
 /// `GET /imports`: the latest jobs, newest first.
@@ -183,8 +187,10 @@ impl From<JobError> for ListedError {
             column: error.column,
             code: error.code,
             value: error.value,
-            message: code.map(Code::english),
-            message_ja: code.map(Code::japanese),
+            message: code.map(|code| code.message(Language::English)),
+            message_ja: code.map(|code| code.message(Language::Japanese)),
+            mend: code.map(|code| code.mend(Language::English)),
+            mend_ja: code.map(|code| code.mend(Language::Japanese)),
         }
     }
 }

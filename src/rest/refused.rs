@@ -9,7 +9,7 @@ use super::error::HubError;
 use crate::command::document::DocumentFault;
 use crate::command::json::Malformed;
 use crate::command::write::{MOST_FAULTS, WriteError};
-use crate::roster::Code;
+use crate::roster::{Code, Language};
 
 /// A write that was not done.
 #[derive(Debug)]
@@ -93,7 +93,9 @@ fn rejected(batch: bool, faults: &[DocumentFault]) -> Response {
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
     let (code, message) = match faults {
-        [only] if status != StatusCode::UNPROCESSABLE_ENTITY => (only.code.as_str(), only.code.english().to_owned()),
+        [only] if status != StatusCode::UNPROCESSABLE_ENTITY => {
+            (only.code.as_str(), only.code.message(Language::English).to_owned())
+        }
         _ => ("rejected", format!("Nothing was changed. Faults found: {}.", faults.len())),
     };
     let listed: Vec<Value> = faults
@@ -107,8 +109,12 @@ fn rejected(batch: bool, faults: &[DocumentFault]) -> Response {
             listed.insert("field".to_owned(), fault.field.as_str().into());
             listed.insert("code".to_owned(), fault.code.as_str().into());
             listed.insert("value".to_owned(), fault.value.as_str().into());
-            listed.insert("message".to_owned(), fault.code.english().into());
-            listed.insert("messageJa".to_owned(), fault.code.japanese().into());
+            for (language, message, mend) in
+                [(Language::English, "message", "mend"), (Language::Japanese, "messageJa", "mendJa")]
+            {
+                listed.insert(message.to_owned(), fault.code.message(language).into());
+                listed.insert(mend.to_owned(), fault.code.mend(language).into());
+            }
             listed.into()
         })
         .collect();

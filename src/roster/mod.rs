@@ -4,6 +4,7 @@
 //! parsing, validation, references and the read models' columns; nothing else in the program spells these facts.
 
 pub mod entities;
+pub mod error_list;
 pub mod fault;
 pub mod field;
 pub mod japan;
@@ -17,7 +18,7 @@ pub mod vocabulary;
 use serde::{Deserialize, Serialize};
 
 pub use entities::{AcademicSession, Class, Course, Demographics, Enrollment, Org, Role, User, UserProfile};
-pub use fault::{Code, Fault};
+pub use fault::{Code, Fault, Language};
 pub use field::{Field, Kind};
 pub use record::Record;
 

@@ -48,7 +48,7 @@ async fn mutate(server: &Server, verb: &str, kind: (&str, &str), selection: &str
     let (of, name) = kind;
     let query = format!(
         "mutation ($input: {}{of}Input!) {{ done: {verb}{of}(input: $input) {{ position outcome \
-         userErrors {{ field code message messageJa value operation }} {name} {{ id sourcedId version status {selection} }} }} }}",
+         userErrors {{ field code message messageJa mend mendJa value operation }} {name} {{ id sourcedId version status {selection} }} }} }}",
         verb[..1].to_uppercase() + &verb[1..]
     );
     let answer = server.graphql(&query, json!({ "input": input })).await;
@@ -185,7 +185,7 @@ async fn all_that_is_wrong_is_told_where_it_stands() {
         assert!(found.contains(&(fault.0.to_owned(), fault.1)), "{fault:?} in {found:?}");
     }
     let errors = refused["userErrors"].as_array().unwrap();
-    assert!(errors.iter().all(|e| e["message"].is_string() && e["messageJa"].is_string() && e["operation"].is_null()));
+    assert!(errors.iter().all(|e| e["mend"].is_string() && e["mendJa"].is_string() && e["operation"].is_null()));
     assert!(!refused.to_string().contains("佐"), "masked");
     let absent = server.query("{ user(sourcedId: \"n\") { id } }").await;
     assert_eq!(absent["user"], Value::Null);
@@ -348,7 +348,7 @@ async fn a_set_is_handed_in_and_its_job_read() {
     let server = Server::start().await;
     let query = "mutation ($input: StartImportInput!) { startImport(input: $input) { userErrors { code field } importJob {
         id state fileName errorCount position rows { file count } changes { recordType created } errors(first: 1) {
-        totalCount nodes { number file line column code message messageJa } edges { cursor } pageInfo { hasNextPage } } } } }";
+        totalCount nodes { number file line column code message messageJa mend mendJa } edges { cursor } pageInfo { hasNextPage } } } } }";
     let answer = send(&server, form(query, bulk(&city())), true).await;
     assert_eq!(answer["errors"], Value::Null, "{answer}");
     let job = &answer["data"]["startImport"]["importJob"];

@@ -33,7 +33,7 @@ pub(super) struct Taken {
 /// A file that replaces whatever was left there, and follows no link.
 pub(super) fn new_file(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => File::create_new(path),
     }
 }
@@ -141,7 +141,7 @@ pub(super) fn open(folder: &Path, set: &Path, longest: u64) -> io::Result<Opened
 fn options(text: &[u8]) -> Result<Options, String> {
     let given: serde_json::Map<String, Value> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let options: Options = serde_json::from_value(given.clone().into()).map_err(|error| error.to_string())?;
-    let known = serde_json::to_value(&options).map_err(|error| error.to_string())?;
+    let known = serde_json::to_value(options).map_err(|error| error.to_string())?;
     match given.keys().find(|name| known.get(name.as_str()).is_none()) {
         None => Ok(options),
         Some(_) => Err("it has a member that is no option".to_owned()),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::folder::{Taken, new_file, own_folder};
 use crate::csv::job::JobError;
 use crate::export::text::Style;
-use crate::roster::Code;
+use crate::roster::{Code, Language};
 
 /// The files that tell what became of a set, until they get their names.
 pub(super) struct Outcome {
@@ -41,7 +41,7 @@ impl Outcome {
         let file = match self.errors.take() {
             Some(file) => file,
             None => {
-                text.push_str("\u{feff}number,file,line,column,code,value,message,messageJa\r\n");
+                text.push_str("\u{feff}number,file,line,column,code,value,message,mend,messageJa,mendJa\r\n");
                 new_file(&self.unfinished(".errors.csv"))?
             }
         };
@@ -50,9 +50,11 @@ impl Outcome {
         for error in errors {
             let code = Code::from_name(&error.code);
             let (number, line) = (error.number.to_string(), error.line.to_string());
-            let messages = [code.map_or("", Code::english), code.map_or("", Code::japanese)];
+            let texts = [Language::English, Language::Japanese].map(|language| {
+                [code.map_or("", |code| code.message(language)), code.map_or("", |code| code.mend(language))]
+            });
             let cells = [&number, &error.file, &line, &error.column, &error.code, &error.value].map(String::as_str);
-            for (n, cell) in cells.into_iter().chain(messages).enumerate() {
+            for (n, cell) in cells.into_iter().chain(texts.into_iter().flatten()).enumerate() {
                 if n > 0 {
                     text.push(',');
                 }

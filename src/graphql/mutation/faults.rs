@@ -9,6 +9,7 @@ use crate::command::write::{MOST_FAULTS, WriteError};
 use crate::command::{CommandError, Rejected};
 use crate::csv::decision::Refused;
 use crate::graphql::error::{Code as ErrorCode, Refusal};
+use crate::roster::Language::{English, Japanese};
 use crate::roster::japan::extension_of_column;
 use crate::roster::{Code, EntityType};
 
@@ -34,6 +35,8 @@ pub struct UserError {
     pub code: String,
     pub message: &'static str,
     pub message_ja: &'static str,
+    /// How to mend it, in English and Japanese; none when the message says all.
+    pub mend: Option<[&'static str; 2]>,
     /// Masked where it is personal.
     pub value: Option<String>,
     /// Place in the batch, from 0.
@@ -70,7 +73,7 @@ pub fn user_errors(error: WriteError, places: &[Place], batch: bool) -> Result<V
 fn further(which: usize, field: Option<&str>) -> UserError {
     let (code, message, message_ja) = FURTHER[which];
     let field = field.map(|field| vec!["input".to_owned(), field.to_owned()]);
-    UserError { field, code: code.to_owned(), message, message_ja, value: None, operation: None }
+    UserError { field, code: code.to_owned(), message, message_ja, mend: None, value: None, operation: None }
 }
 
 impl From<CommandError> for Refusal {
@@ -91,11 +94,9 @@ impl UserError {
         let place = places.get(fault.operation);
         Self {
             field: place.map(|place| place.of(fault)),
-            code: code_name(fault.code),
-            message: fault.code.english(),
-            message_ja: fault.code.japanese(),
             value: Some(fault.value.clone()),
             operation: batch.then_some(fault.operation),
+            ..Self::coded(fault.code)
         }
     }
 
@@ -106,6 +107,7 @@ impl UserError {
             code: why.code().to_ascii_uppercase(),
             message: why.english(),
             message_ja: why.japanese(),
+            mend: None,
             value: None,
             operation: None,
         }
@@ -113,9 +115,19 @@ impl UserError {
 
     /// A fault of one input, besides those of documents.
     pub fn input(code: Code, field: &str) -> Self {
-        let (message, message_ja) = (code.english(), code.japanese());
-        let field = Some(vec!["input".to_owned(), field.to_owned()]);
-        Self { field, code: code_name(code), message, message_ja, value: None, operation: None }
+        Self { field: Some(vec!["input".to_owned(), field.to_owned()]), ..Self::coded(code) }
+    }
+
+    fn coded(code: Code) -> Self {
+        Self {
+            field: None,
+            code: code_name(code),
+            message: code.message(English),
+            message_ja: code.message(Japanese),
+            mend: Some([English, Japanese].map(|language| code.mend(language))),
+            value: None,
+            operation: None,
+        }
     }
 }
 
@@ -156,7 +168,8 @@ fn steps(field: &str) -> impl Iterator<Item = &str> {
 }
 
 pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
-    let codes = Code::ALL.iter().map(|code| EnumItem::new(code_name(*code)).description(code.english()));
+    let describe = |code: &Code| format!("{} {}", code.message(English), code.mend(English));
+    let codes = Code::ALL.iter().map(|code| EnumItem::new(code_name(*code)).description(describe(code)));
     let further = FURTHER.iter().map(|(name, message, _)| EnumItem::new(*name).description(*message));
     let refusals = Refused::ALL.map(|why| EnumItem::new(why.code().to_ascii_uppercase()).description(why.english()));
     let doc = "What can be wrong with what a client sends. The list only grows.";
@@ -167,7 +180,7 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
 
 fn object() -> Object {
     let string = || TypeRef::named(TypeRef::STRING);
-    let fields: [(&'static str, TypeRef, &str); 6] = [
+    let fields: [(&'static str, TypeRef, &str); 8] = [
         (
             "field",
             TypeRef::named_nn_list(TypeRef::STRING),
@@ -175,8 +188,10 @@ fn object() -> Object {
              Null when it is none.",
         ),
         ("code", TypeRef::named_nn("UserErrorCode"), "What is wrong."),
-        ("message", TypeRef::named_nn(TypeRef::STRING), "What is wrong and how to mend it."),
+        ("message", TypeRef::named_nn(TypeRef::STRING), "What is wrong."),
         ("messageJa", string(), "The same in Japanese."),
+        ("mend", string(), "How to mend it; null when the message says all."),
+        ("mendJa", string(), "The same in Japanese."),
         ("value", string(), "The value that is wrong; `***` where it is personal."),
         ("operation", TypeRef::named(TypeRef::INT), "In a batch: the place of the operation, from 0."),
     ];
@@ -200,6 +215,8 @@ fn value(error: &UserError, field: &str) -> Option<Value> {
         "code" => error.code.as_str().into(),
         "message" => error.message.into(),
         "messageJa" => error.message_ja.into(),
+        "mend" => error.mend?[0].into(),
+        "mendJa" => error.mend?[1].into(),
         "value" => error.value.as_deref()?.into(),
         _ => error.operation?.into(),
     })

@@ -108,10 +108,11 @@ fn refusals(schemas: &mut SchemaGenerator, statuses: &[u16]) -> Vec<Answer> {
     let text = || json!({ "type": "string" });
     let fault = json!({
         "type": "object",
-        "required": ["field", "code", "value", "message", "messageJa"],
+        "required": ["field", "code", "value", "message", "messageJa", "mend", "mendJa"],
         "properties": {
             "operation": { "type": "integer", "description": "Place in a batch, from 0." },
-            "field": text(), "code": text(), "value": text(), "message": text(), "messageJa": text(),
+            "field": text(), "code": text(), "value": text(),
+            "message": text(), "messageJa": text(), "mend": text(), "mendJa": text(),
         },
         "additionalProperties": false,
     });
