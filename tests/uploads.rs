@@ -247,6 +247,26 @@ async fn a_whole_upload_waits_for_a_place() {
     assert_eq!(job["state"], "completed");
 }
 
+/// A set holds passwords and all else that the roster does not keep.
+#[tokio::test]
+async fn an_upload_is_for_nobody_elses_eyes_and_gone_when_it_is_entered() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&[("ROSTERHUB_DATA_DIR", folder.path().to_str().unwrap())]).await;
+    let zip = bulk(&city());
+    let path = create(&server, zip.len()).await;
+    let own = std::fs::read_dir(folder.path().join("uploads")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(std::fs::metadata(&own).unwrap().permissions().mode() & 0o777, 0o700);
+    let sets = || {
+        let files = std::fs::read_dir(&own).unwrap().map(|file| file.unwrap().path());
+        files.filter(|file| file.extension().is_some_and(|ending| ending == "set")).count()
+    };
+    assert_eq!(sets(), 1);
+    let last = piece(&server, &server.token, &path, 0, zip).send().await.unwrap();
+    assert!(last.headers().contains_key("rosterhub-import"));
+    assert_eq!(sets(), 0);
+}
+
 #[tokio::test]
 async fn uploads_that_nobody_goes_on_with_are_removed() {
     let one = server(&[]).await;

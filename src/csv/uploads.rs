@@ -130,9 +130,7 @@ impl Uploads {
                 .fetch_one(self.intake.log().db().pool())
                 .await
                 .map_err(io::Error::other)?;
-            let path = self.folder.join(id);
-            tokio::fs::create_dir_all(&path).await?;
-            Ok::<_, io::Error>(Folder { path, bounds: self.bounds })
+            Ok::<_, io::Error>(Folder { path: self.folder.join(id), bounds: self.bounds })
         };
         self.own.get_or_try_init(open).await.cloned()
     }

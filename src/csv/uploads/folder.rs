@@ -1,7 +1,8 @@
 //! The files of uploads. All that is done here may block.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -36,6 +37,8 @@ impl Folder {
     }
 
     pub fn create(&self, note: Note) -> Result<Upload, CreateError> {
+        // A set holds more than the roster does: it is for nobody else's eyes.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
         // Counted by one at a time, so that two do not take the last place.
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(self.path.join("lock"))?;
         lock.lock()?;
@@ -127,7 +130,11 @@ impl Folder {
     /// Of the files that end so.
     fn ids(&self, extension: &str) -> io::Result<Vec<Uuid>> {
         let mut ids = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ids), // there has been none yet
+            entries => entries?,
+        };
+        for entry in entries {
             let name = entry?.file_name();
             let name = Path::new(&name);
             if name.extension().is_some_and(|found| found == extension) {
