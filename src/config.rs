@@ -24,7 +24,7 @@ pub struct Config {
     #[config(env = "ROSTERHUB_DATABASE_CONNECTIONS", default = 20)]
     pub database_connections: u32,
 
-    /// Folder for the private Postgres and for uploads in progress, which have no names there. Default: `/var/lib/rosterhub` as root, else
+    /// Folder for the private Postgres and for uploads in progress. Default: `/var/lib/rosterhub` as root, else
     /// `$XDG_DATA_HOME/rosterhub` or `~/.local/share/rosterhub`.
     #[config(env = "ROSTERHUB_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
@@ -87,8 +87,8 @@ pub struct Config {
     #[config(env = "ROSTERHUB_MAX_PAGE", default = 10000)]
     pub max_page: u32,
 
-    /// Seconds for which a client may take nothing of a long list or an export. Then it is cut off: it keeps a connection to the
-    /// database.
+    /// Seconds for which a client may take nothing of a long list or an export, which keep a connection to the database,
+    /// or send nothing of an upload. Then it is cut off.
     #[config(env = "ROSTERHUB_STALLED_SECONDS", default = 60)]
     pub stalled_seconds: u64,
 
@@ -160,6 +160,26 @@ impl Config {
         builder.load()
     }
 
+    /// Connections to the database that imports and exports may take at a time: two for each import, one for each
+    /// export, and one for the imports that wait.
+    fn connections_needed(&self) -> usize {
+        2 * self.max_imports + self.max_exports + 1
+    }
+
+    /// Lets fewer imports and exports run at a time when there are not the connections for them, and one for requests:
+    /// an import that waits for its second connection must not wait for others that do the same. Says whether it did.
+    pub fn fit_connections(&mut self) -> bool {
+        let most = self.database_connections as usize;
+        let (imports, exports) = (self.max_imports, self.max_exports);
+        while self.connections_needed() >= most && self.max_imports.max(self.max_exports) > 1 {
+            match self.max_exports > self.max_imports {
+                true => self.max_exports -= 1,
+                false => self.max_imports -= 1,
+            }
+        }
+        (imports, exports) != (self.max_imports, self.max_exports)
+    }
+
     /// A configuration file with every setting explained, all commented out.
     pub fn template() -> String {
         confique::toml::template::<Self>(confique::toml::FormatOptions::default())
@@ -188,6 +208,16 @@ fn is_root() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn imports_and_exports_fit_the_connections() {
+        for (connections, imports, exports) in [(20, 4, 4), (14, 4, 4), (13, 3, 4), (6, 1, 2), (5, 1, 1), (1, 1, 1)] {
+            let mut config = Config::builder().load().unwrap();
+            config.database_connections = connections;
+            assert_eq!(config.fit_connections(), (imports, exports) != (4, 4));
+            assert_eq!((config.max_imports, config.max_exports), (imports, exports), "{connections}");
+        }
+    }
 
     #[test]
     fn the_template_names_every_setting() {

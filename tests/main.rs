@@ -3,6 +3,7 @@
 
 mod addresses;
 mod auth;
+mod care;
 mod clients;
 mod corpus;
 mod crash;
@@ -11,6 +12,7 @@ mod exports;
 mod filters;
 mod graphql;
 mod imports;
+mod inbox;
 mod intake_limits;
 mod isolation;
 mod log;
@@ -24,5 +26,6 @@ mod read_models;
 mod reading;
 mod support;
 mod tokens;
+mod uploads;
 mod walking;
 mod writes;

@@ -313,6 +313,37 @@ async fn every_answer_of_the_hub_is_as_described() {
     let upload = narrow.http.post(format!("{}{imports}", narrow.base)).bearer_auth(&narrow.token).body(bulk(&city()));
     hold(upload, "post", imports, 413).await;
 
+    let statistics = "/rosterhub/v1/imports/statistics";
+    hold(get(statistics), "get", statistics, 200).await;
+    hold(get(&format!("{statistics}?from=x")), "get", statistics, 400).await;
+    let progress = of("progress");
+    hold(get(&format!("{imports}/{}/progress", job["id"].as_str().unwrap())), "get", &progress, 200).await;
+
+    let (uploads, upload) = ("/rosterhub/v1/uploads", "/rosterhub/v1/uploads/{id}");
+    let tus = |method: Method, path: &str| {
+        server.http.request(method, url(path)).bearer_auth(&server.token).header("tus-resumable", "1.0.0")
+    };
+    let piece = |path: &str, offset: u64, bytes: &'static str| {
+        let request = tus(Method::PATCH, path).header("upload-offset", offset).body(bytes);
+        request.header("content-type", "application/offset+octet-stream")
+    };
+    hold(tus(Method::OPTIONS, uploads), "options", uploads, 204).await;
+    hold(tus(Method::POST, uploads), "post", uploads, 400).await;
+    hold(server.http.post(url(uploads)).bearer_auth(&server.token), "post", uploads, 412).await;
+    let created = tus(Method::POST, uploads).header("upload-length", 6);
+    let location = created.try_clone().unwrap().send().await.unwrap().headers()["location"].clone();
+    let one = location.to_str().unwrap().strip_prefix(&server.base).unwrap();
+    hold(created, "post", uploads, 201).await;
+    hold(tus(Method::HEAD, one), "head", upload, 200).await;
+    hold(get(one), "get", upload, 200).await;
+    hold(piece(one, 0, "no "), "patch", upload, 204).await;
+    hold(piece(one, 0, "no "), "patch", upload, 409).await;
+    hold(tus(Method::PATCH, one), "patch", upload, 415).await;
+    hold(piece(one, 3, "zip"), "patch", upload, 204).await;
+    hold(get(one), "get", upload, 200).await;
+    hold(tus(Method::DELETE, one), "delete", upload, 204).await;
+    hold(tus(Method::DELETE, one), "delete", upload, 404).await;
+
     let (exported, report) = ("/rosterhub/v1/exports/oneroster.zip", "/rosterhub/v1/exports/report");
     let (cursors, cursor) = ("/rosterhub/v1/exports/cursors", "/rosterhub/v1/exports/cursors/{name}");
     hold(get(exported), "get", exported, 200).await;

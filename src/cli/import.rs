@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::import_errors::{language, line, list_errors, listed, write_errors};
 use super::{Failure, Output, Session};
-use crate::csv::decision::DecisionError;
+use crate::csv::decision::{DecisionError, GiveUp};
 use crate::csv::encoding::{Encoding, WISHES, Wish};
 use crate::csv::import::Asker;
 use crate::csv::intake::Intake;
@@ -184,14 +184,8 @@ impl Decision {
                 let decided = intake.approve(&tenant, operator(), id, plan, conflicts).await.map(|()| id);
                 (tenant, decided)
             }
-            Self::Discard { import: Named { id, tenant } } => {
-                let decided = intake.discard(&tenant, &operator(), id).await.map(|()| id);
-                (tenant, decided)
-            }
-            Self::Cancel { import: Named { id, tenant } } => {
-                let decided = intake.cancel(&tenant, &operator(), id).await.map(|()| id);
-                (tenant, decided)
-            }
+            Self::Discard { import } => give_up(&intake, import, GiveUp::Discard).await,
+            Self::Cancel { import } => give_up(&intake, import, GiveUp::Cancel).await,
             Self::Revert { import: Named { id, tenant }, apply, conflicts } => {
                 let options = Options { apply, on_conflicts: conflicts, ..Options::default() };
                 let decided = intake.revert(&tenant, operator(), id, options).await;
@@ -211,6 +205,11 @@ impl Decision {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+async fn give_up(intake: &Intake, Named { id, tenant }: Named, way: GiveUp) -> (Tenant, Result<Uuid, DecisionError>) {
+    let decided = intake.give_up(&tenant, &operator(), id, way).await.map(|()| id);
+    (tenant, decided)
 }
 
 async fn list(session: &Session, output: Output, tenant: &Tenant, limit: i64) -> Result<ExitCode, Failure> {

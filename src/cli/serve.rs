@@ -4,8 +4,12 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::{Failure, Session};
+use crate::csv::care;
+use crate::csv::inbox::Inbox;
 use crate::rest::{Hub, service};
 
 /// Brings read models of older projections up to date, then serves until told to stop. `ready` runs once the
@@ -14,13 +18,23 @@ pub async fn serve(
     session: &Session,
     ready: impl AsyncFnOnce(SocketAddr) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
-    let (log, config) = (&session.log, &session.config);
+    let log = &session.log;
+    let mut config = session.config.clone();
+    if config.fit_connections() {
+        let (connections, imports, exports) = (config.database_connections, config.max_imports, config.max_exports);
+        tracing::warn!(
+            connections,
+            imports,
+            exports,
+            "fewer imports and exports run at a time, for lack of connections"
+        );
+    }
     for tenant in log.projections().outdated(log.db()).await? {
         let (position, rows) = log.projections().rebuild(log.db(), &tenant, None, |_, _| {}).await?;
         tracing::info!(%tenant, position, rows, "read models rebuilt for this version's projections");
     }
     let hub = Hub::open(log.clone(), config.clone()).await?;
-    let (imports, sessions) = (hub.imports.clone(), hub.sessions.clone());
+    let (imports, sessions, uploads) = (hub.imports.clone(), hub.sessions.clone(), hub.uploads.clone());
     let service = service(hub);
     let listener =
         TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
@@ -29,16 +43,25 @@ pub async fn serve(
     ready(address).await?;
     let service =
         axum::ServiceExt::<axum::extract::Request>::into_make_service_with_connect_info::<SocketAddr>(service);
+    let stopping = watch::Sender::new(false);
+    let mut background = JoinSet::new();
+    background.spawn(care::jobs(imports.clone(), stopping.subscribe()));
+    background.spawn(care::uploads(uploads, config.imports.clone(), stopping.subscribe()));
+    if let Some(inbox) = Inbox::new(&imports, &config) {
+        background.spawn(inbox.watch(stopping.subscribe()));
+    }
     let stop = {
         let (imports, sessions) = (imports.clone(), sessions.clone());
         async move {
             told_to_stop().await;
             imports.stop();
             sessions.stop();
+            stopping.send_replace(true);
         }
     };
     axum::serve(listener, service).with_graceful_shutdown(stop).await?;
     sessions.ended().await;
+    background.join_all().await;
     // What runs is ended while there are connections; what waits is left to the next start.
     imports.ended().await;
     tracing::info!("stopped");

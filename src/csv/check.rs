@@ -61,10 +61,14 @@ impl Checks<'_> {
         Finding { kind, column, code }: Finding,
         found: &str,
     ) -> Result<i64, sqlx::Error> {
-        let listed = sqlx::query(&format!(
-            "insert into import_errors (tenant, job, number, file, line, \"column\", code, value)
-             select $1::text, $2, $3 + row_number() over (order by line), $4, line, $5, $6, left(coalesce(value, ''), 100)
-               from ({found}) as found (line, value)"
+        let found: i64 = sqlx::query_scalar(&format!(
+            "with found (line, value) as ({found}),
+                  listed as (
+                    insert into import_errors (tenant, job, number, file, line, \"column\", code, value)
+                    select $1::text, $2, $3 + number, $4, line, $5, $6, left(coalesce(value, ''), 100)
+                      from (select row_number() over (order by line) as number, line, value from found) numbered
+                     where $3 + number <= $7)
+             select count(*) from found"
         ))
         .bind(self.job.tenant.as_str())
         .bind(self.job.id)
@@ -72,9 +76,10 @@ impl Checks<'_> {
         .bind(format!("{}.csv", kind.entity().collection))
         .bind(column)
         .bind(code.as_str())
-        .execute(conn)
+        .bind(self.staging.most_errors)
+        .fetch_one(conn)
         .await?;
-        Ok(errors + listed.rows_affected() as i64)
+        Ok(errors + found)
     }
 
     /// SQL: the row counts as saying how the record will stand.

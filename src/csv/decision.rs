@@ -13,6 +13,15 @@ use super::stage::Staging;
 use crate::command::CommandError;
 use crate::log::Tenant;
 
+/// How an import is ended by whoever asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiveUp {
+    /// Its plan waits, and is thrown away.
+    Discard,
+    /// It has not begun to apply, and stops.
+    Cancel,
+}
+
 /// Why a decision is not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -124,7 +133,7 @@ impl Intake {
             }
             () => {}
         }
-        let place = self.place()?;
+        let place = self.place(tenant)?;
         let (intake, tenant) = (self.clone(), tenant.clone());
         // In a task of its own, as a new job: what has been approved is run, also when the client goes away.
         let entered = tokio::spawn(async move {
@@ -160,27 +169,22 @@ impl Intake {
         entered.await.map_err(|error| CommandError::Internal(error.to_string()))?
     }
 
-    /// Throws a plan away that waits for a decision.
-    pub async fn discard(&self, tenant: &Tenant, asker: &Asker, id: Uuid) -> Result<(), DecisionError> {
+    /// Ends an import of which nothing is applied yet.
+    pub async fn give_up(&self, tenant: &Tenant, asker: &Asker, id: Uuid, way: GiveUp) -> Result<(), DecisionError> {
         self.job(tenant, id).await?;
         let record = JobRecord { tenant: tenant.clone(), id };
         let mut conn = self.log().db().acquire(tenant).await?;
-        if !record.give_up(&mut conn, "discarded", &format!("discarded by {}", asker.name)).await? {
+        let state = match way {
+            GiveUp::Discard => "discarded",
+            GiveUp::Cancel => "cancelled",
+        };
+        if !record.give_up(&mut conn, state, &format!("{state} by {}", asker.name)).await? {
             return Err(Refused::WrongState.into());
         }
-        Staging::of(id).drop(&mut conn).await?;
-        Ok(())
-    }
-
-    /// Ends an import that has not begun to apply. What it holds is dropped by whoever runs it.
-    pub async fn cancel(&self, tenant: &Tenant, asker: &Asker, id: Uuid) -> Result<(), DecisionError> {
-        self.job(tenant, id).await?;
-        let record = JobRecord { tenant: tenant.clone(), id };
-        let mut conn = self.log().db().acquire(tenant).await?;
-        if !record.give_up(&mut conn, "cancelled", &format!("cancelled by {}", asker.name)).await? {
-            return Err(Refused::WrongState.into());
+        match way {
+            GiveUp::Discard => Staging::of(id).drop(&mut conn).await?,
+            GiveUp::Cancel => self.cancelled(id), // whoever runs it drops what it holds
         }
-        self.cancelled(id);
         Ok(())
     }
 

@@ -44,6 +44,8 @@ pub async fn leave_bad_rows(
         .bind(files)
         .fetch_one(&mut *conn)
         .await?;
+        // Errors that are not listed do not say which rows they are of.
+        left.beyond_rows |= left.errors > staging.most_errors;
         if left.beyond_rows {
             // The set is refused; what the checks find is listed all the same.
             if seen == 0 {

@@ -24,7 +24,7 @@ use super::stage::{Stager, Staging};
 use crate::command::CommandError;
 use crate::config::ImportsConfig;
 use crate::db::is_unavailable;
-use crate::log::{AppendError, Log, Tenant};
+use crate::log::{AppendError, Log};
 use crate::roster::EntityType;
 
 /// Rows, errors and references that are handed over together, and their bytes.
@@ -94,12 +94,12 @@ impl From<sqlx::Error> for CommandError {
 }
 
 impl Import {
-    /// Enters a new job.
-    pub async fn accept(log: &Log, tenant: &Tenant, task: Task, place: Place) -> Result<Self, CommandError> {
+    /// Enters a new job, of this id.
+    pub async fn accept(log: &Log, record: JobRecord, task: Task, place: Place) -> Result<Self, CommandError> {
+        let tenant = &record.tenant;
         if log.head(tenant).await?.is_none() {
             return Err(AppendError::UnknownTenant(tenant.clone()).into());
         }
-        let record = JobRecord { tenant: tenant.clone(), id: Uuid::now_v7() };
         place.hold(log.db(), &record).await?;
         let (bytes, reverts) = match &task.source {
             Source::Upload(file, _) => (file.metadata().map_or(0, |m| m.len() as i64), None),
@@ -150,7 +150,7 @@ impl Import {
         let arrived = Instant::now();
         let mut cancelled = cancel.subscribe();
         let turn = tokio::select! {
-            turn = place.turn(&record.tenant) => turn,
+            turn = place.turn() => turn,
             _ = cancelled.wait_for(|cancelled| *cancelled) => None,
         };
         let conn = match &turn {

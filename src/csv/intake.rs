@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::import::{Asker, Import, Progress, Source, Task};
 use super::options::Options;
 use super::queue::{Place, Queue};
+use super::record::JobRecord;
 use crate::command::CommandError;
 use crate::config::{Config, ImportsConfig};
 use crate::log::{Log, Tenant};
@@ -73,7 +74,7 @@ impl Intake {
     pub fn new(log: &Log, config: &Config) -> Self {
         Self {
             log: log.clone(),
-            queue: Queue::new(config.max_imports, config.max_queued_imports),
+            queue: Queue::new(config.max_imports, config.max_queued_imports, config.imports.per_tenant),
             running: Arc::default(),
             folder: config.data_dir().join("uploads"),
             max_upload_bytes: config.max_upload_bytes,
@@ -97,8 +98,8 @@ impl Intake {
     }
 
     /// Asked before an upload is sent in vain.
-    pub fn is_full(&self) -> bool {
-        self.queue.is_full()
+    pub fn is_full(&self, tenant: &Tenant) -> bool {
+        self.queue.is_full(tenant)
     }
 
     /// Writes an upload to a file as it arrives.
@@ -131,26 +132,35 @@ impl Intake {
         file_name: &str,
         options: Options,
     ) -> Result<Uuid, StartError> {
+        self.enter(tenant, self.task(asker, file, file_name, options)).await
+    }
+
+    /// The import of a file that has been handed in.
+    pub(super) fn task(&self, asker: Asker, file: File, file_name: &str, options: Options) -> Task {
         let file_name = file_name.chars().filter(|c| !c.is_control()).take(200).collect();
         let source = Source::Upload(file, self.max_unpacked_bytes);
-        let task = Task { source, file_name, asker, options, settings: self.settings.clone() };
-        self.enter(tenant, task).await
+        Task { source, file_name, asker, options, settings: self.settings.clone() }
     }
 
     /// Enters a job and lets it run.
     pub(super) async fn enter(&self, tenant: &Tenant, task: Task) -> Result<Uuid, StartError> {
-        let place = self.place()?;
-        let (intake, tenant) = (self.clone(), tenant.clone());
+        let record = JobRecord { tenant: tenant.clone(), id: Uuid::now_v7() };
+        self.enter_as(record, self.place(tenant)?, task).await
+    }
+
+    /// The same, with an id and a place that are there already.
+    pub(super) async fn enter_as(&self, record: JobRecord, place: Place, task: Task) -> Result<Uuid, StartError> {
+        let intake = self.clone();
         // In a task of its own, which goes on when the client goes away: a job that is entered is run.
         let entered = tokio::spawn(async move {
-            let import = Import::accept(&intake.log, &tenant, task, place).await?;
+            let import = Import::accept(&intake.log, record, task, place).await?;
             Ok(intake.run(import))
         });
         entered.await.map_err(|error| CommandError::Internal(error.to_string()))?
     }
 
-    pub(super) fn place(&self) -> Result<Place, StartError> {
-        self.queue.place().ok_or(StartError::Full)
+    pub(super) fn place(&self, tenant: &Tenant) -> Result<Place, StartError> {
+        self.queue.place(tenant).ok_or(StartError::Full)
     }
 
     /// Lets a job run that has been entered.

@@ -10,12 +10,15 @@ use super::record::{JobRecord, lock_key};
 use super::stage::Staging;
 use crate::log::{Log, Tenant};
 
+/// How the reason begins when the program ended in the middle.
+pub(super) const INTERRUPTED: &str = "interrupted";
+
 /// Whether no one holds the job any more; if so, this connection does until it lets go.
-async fn is_dead(conn: &mut PgConnection, job: Uuid) -> Result<bool, sqlx::Error> {
+pub(super) async fn is_dead(conn: &mut PgConnection, job: Uuid) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(lock_key(job)).fetch_one(conn).await
 }
 
-async fn let_go(conn: &mut PgConnection, job: Uuid) -> Result<(), sqlx::Error> {
+pub(super) async fn let_go(conn: &mut PgConnection, job: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query("select pg_advisory_unlock($1)").bind(lock_key(job)).execute(conn).await.map(drop)
 }
 
@@ -35,12 +38,7 @@ pub async fn close_interrupted(log: &Log) -> Result<u64, sqlx::Error> {
             if !is_dead(&mut conn, id).await? {
                 continue;
             }
-            let record = JobRecord { tenant: tenant.clone(), id };
-            let why = "interrupted: the program ended before the import was applied; nothing was changed";
-            if !record.stand_again(&mut conn).await? && record.fail(&mut conn, Some(why), None).await? {
-                Staging::of(id).drop(&mut conn).await?;
-                closed += 1;
-            }
+            closed += u64::from(close(&mut conn, &JobRecord { tenant: tenant.clone(), id }).await?);
             let_go(&mut conn, id).await?;
         }
         drop(conn);
@@ -48,6 +46,16 @@ pub async fn close_interrupted(log: &Log) -> Result<u64, sqlx::Error> {
     }
     drop_left(log).await?;
     Ok(closed)
+}
+
+/// Closes a job that no one holds, if it has not ended. Says whether it failed by that.
+pub(super) async fn close(conn: &mut PgConnection, record: &JobRecord) -> Result<bool, sqlx::Error> {
+    let why = format!("{INTERRUPTED}: the program ended before the import was applied; nothing was changed");
+    let failed = !record.stand_again(conn).await? && record.fail(conn, Some(&why), None).await?;
+    if failed {
+        Staging::of(record.id).drop(conn).await?;
+    }
+    Ok(failed)
 }
 
 /// A program may also end between the end of a job and that of its staging tables.

@@ -62,7 +62,11 @@ pub struct Job {
     /// Seconds per phase.
     #[schemars(with = "BTreeMap<String, f64>")]
     pub phases: Json<serde_json::Value>,
+    /// Errors found.
     pub errors: i64,
+    /// How many of them are listed, when that is not all: there were very many, or they have had their time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors_kept: Option<i64>,
     /// Id of the plan: another one after each planning. An approval names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Uuid>,
@@ -144,7 +148,8 @@ pub struct JobError {
 }
 
 const JOB_COLUMNS: &str = "id, kind, reverts, state, file_name, bytes, edition, client, client_id, options, rows, \
-                           encodings, changes, phases, errors, plan, planned_at, thresholds, conflicts, difference, left_out, \
+                           encodings, changes, phases, errors, errors_kept, plan, planned_at, thresholds, conflicts, \
+                           difference, left_out, \
                            not_withdrawn, approved_by, failure, position, created_at, expires_at, finished_at, modes";
 
 /// The plans that wait for a decision; with `expired`, those whose time is over.

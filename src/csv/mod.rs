@@ -7,11 +7,13 @@
 //! appends it as one unit of work. `import` is an import from its arrival on, `run` leads it through the phases when
 //! `queue` says that it is its turn, `job` reads the record of it and `record` writes it, `interrupted` closes what a program left behind.
 //!
-//! `intake` takes sets in, `decision` approvals, discards, cancels and reverts; `revert` stages what an import did, to
-//! take it back; `listing` shows a plan that waits.
+//! `intake` takes sets in, `uploads` in parts, `inbox` from a folder; `care` removes what has had its time. `decision`
+//! takes approvals, discards, cancels and reverts; `revert` stages what an import did, to take it back; `listing` shows
+//! a plan that waits.
 
 pub mod apply;
 pub mod archive;
+pub mod care;
 pub mod check;
 pub mod decision;
 pub mod decode;
@@ -19,6 +21,7 @@ pub mod edition;
 pub mod encoding;
 pub mod good_rows;
 pub mod import;
+pub mod inbox;
 pub mod input;
 pub mod intake;
 pub mod interrupted;
@@ -28,14 +31,17 @@ pub mod manifest;
 pub mod options;
 pub mod package;
 pub mod plan;
+pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod revert;
 pub mod rows;
 mod run;
 pub mod stage;
+pub mod statistics;
 pub mod threshold;
 pub mod workbook;
+pub mod uploads;
 
 use crate::roster::Code;
 

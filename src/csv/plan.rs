@@ -30,6 +30,19 @@ impl Changes {
     }
 }
 
+impl Changes {
+    /// The count of this name; what is none of the others is unchanged.
+    pub fn of(&mut self, name: &str) -> &mut i64 {
+        match name {
+            "created" => &mut self.created,
+            "changed" => &mut self.changed,
+            "restored" => &mut self.restored,
+            "withdrawn" => &mut self.withdrawn,
+            _ => &mut self.unchanged,
+        }
+    }
+}
+
 impl AddAssign for Changes {
     fn add_assign(&mut self, other: Self) {
         self.created += other.created;

@@ -1,4 +1,4 @@
-//! The imports of this process: so many run at a time, so many wait for their turn.
+//! The imports of this process: so many run at a time, so many wait for their turn, and so many are one tenant's.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +13,23 @@ use crate::db::Db;
 use crate::log::Tenant;
 
 /// Gives imports their turn, in the order of their arrival. Those of one tenant run one after the other: each changes
-/// the roster that the one before it left.
+/// the roster that the one before it left. Only the first of each tenant stands in line for a turn, so that tenants take
+/// turns.
 pub struct Queue {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     running: usize,
+    per_tenant: usize,
     stopped: AtomicBool,
-    tenants: std::sync::Mutex<HashMap<Tenant, Arc<Mutex<()>>>>,
+    lanes: std::sync::Mutex<HashMap<Tenant, Lane>>,
     waiting: Mutex<Waiting>,
+}
+
+/// What is one tenant's: places, and the turn.
+#[derive(Clone)]
+struct Lane {
+    places: Arc<Semaphore>,
+    turn: Arc<Mutex<()>>,
 }
 
 /// The jobs that wait, and the connection that holds the locks of all of them (see [`JobRecord::hold`]): none of them
@@ -34,7 +43,8 @@ struct Waiting {
 /// A place in the queue, from the arrival of an import to its end.
 pub struct Place {
     queue: Arc<Queue>,
-    _permit: OwnedSemaphorePermit,
+    lane: Lane,
+    _permits: [OwnedSemaphorePermit; 2],
 }
 
 /// An import's turn.
@@ -44,25 +54,35 @@ pub struct Turn {
 }
 
 impl Queue {
-    pub fn new(running: usize, waiting: usize) -> Arc<Self> {
+    pub fn new(running: usize, waiting: usize, per_tenant: usize) -> Arc<Self> {
         Arc::new(Self {
             places: Arc::new(Semaphore::new(running + waiting)),
             turns: Arc::new(Semaphore::new(running)),
             running,
+            per_tenant: per_tenant.max(1),
             stopped: AtomicBool::new(false),
-            tenants: std::sync::Mutex::default(),
+            lanes: std::sync::Mutex::default(),
             waiting: Mutex::default(),
         })
     }
 
-    pub fn is_full(&self) -> bool {
-        self.places.available_permits() == 0
+    fn lane(&self, tenant: &Tenant) -> Lane {
+        let lane = || Lane { places: Arc::new(Semaphore::new(self.per_tenant)), turn: Arc::default() };
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.entry(tenant.clone()).or_insert_with(lane).clone()
     }
 
-    /// None when the queue is full.
-    pub fn place(self: &Arc<Self>) -> Option<Place> {
+    /// Whether there is no place for an import of the tenant.
+    pub fn is_full(&self, tenant: &Tenant) -> bool {
+        self.places.available_permits() == 0 || self.lane(tenant).places.available_permits() == 0
+    }
+
+    /// None when the queue is full, or the tenant has as many imports in it as it may.
+    pub fn place(self: &Arc<Self>, tenant: &Tenant) -> Option<Place> {
+        let lane = self.lane(tenant);
+        let own = lane.places.clone().try_acquire_owned().ok()?;
         let permit = self.places.clone().try_acquire_owned().ok()?;
-        Some(Place { queue: self.clone(), _permit: permit })
+        Some(Place { queue: self.clone(), lane, _permits: [own, permit] })
     }
 
     /// From now on no import gets its turn.
@@ -102,7 +122,10 @@ impl Place {
     /// To be called when another connection holds the job.
     pub async fn release(&self, job: &JobRecord) {
         let mut waiting = self.queue.waiting.lock().await;
-        waiting.jobs.retain(|j| j.id != job.id);
+        // Two may hold the same job for a moment, as when two approve one plan.
+        if let Some(held) = waiting.jobs.iter().position(|held| held.id == job.id) {
+            waiting.jobs.swap_remove(held);
+        }
         let needed = !waiting.jobs.is_empty();
         if let Some(conn) = &mut waiting.conn
             && !(needed && job.release(conn).await.is_ok())
@@ -112,12 +135,8 @@ impl Place {
     }
 
     /// None when the queue has stopped.
-    pub async fn turn(&self, tenant: &Tenant) -> Option<Turn> {
-        let mutex = {
-            let mut tenants = self.queue.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            tenants.entry(tenant.clone()).or_default().clone()
-        };
-        let _tenant = mutex.lock_owned().await;
+    pub async fn turn(&self) -> Option<Turn> {
+        let _tenant = self.lane.turn.clone().lock_owned().await;
         let _permit = self.queue.turns.clone().acquire_owned().await.ok()?;
         (!self.queue.stopped.load(Ordering::SeqCst)).then_some(Turn { _tenant, _permit })
     }

@@ -136,6 +136,24 @@ impl JobRecord {
             .map(drop)
     }
 
+    /// Counts the errors that are listed, `most` at most, by their codes.
+    pub async fn tally(&self, conn: &mut PgConnection, most: i64) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "update import_jobs
+                set errors_kept = case when errors > $3 then $3 end,
+                    errors_by_code = (select coalesce(json_object_agg(code, n), '{}')
+                                        from (select code, count(*) as n from import_errors
+                                               where tenant = $1 and job = $2 group by code) codes)
+              where tenant = $1 and id = $2 and errors > 0",
+        )
+        .bind(self.tenant.as_str())
+        .bind(self.id)
+        .bind(most)
+        .execute(conn)
+        .await
+        .map(drop)
+    }
+
     /// Writes a plan down, in the transaction that makes it.
     pub async fn planned(&self, conn: &mut PgConnection, planned: &Planned) -> Result<(), sqlx::Error> {
         sqlx::query(

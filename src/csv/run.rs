@@ -97,7 +97,8 @@ impl Run {
         cancelled: watch::Receiver<bool>,
         phases: Phases,
     ) -> Self {
-        let (staging, clock) = (Staging::of(record.id), Instant::now());
+        let staging = Staging { most_errors: task.settings.max_errors, ..Staging::of(record.id) };
+        let clock = Instant::now();
         let (edition, unread, reverts) = Default::default();
         Self { log, record, task, staging, conn, progress, cancelled, phases, clock, edition, unread, reverts }
     }
@@ -317,6 +318,7 @@ impl Run {
         *clock = Instant::now();
         if refused {
             record.errors(&mut tx, planned.errors).await?;
+            record.tally(&mut tx, staging.most_errors).await?;
             tx.commit().await?;
             return Err(Failure::Errors);
         }
@@ -330,6 +332,7 @@ impl Run {
         };
         (planned.plan, planned.at) = (Uuid::now_v7(), at);
         record.planned(&mut tx, planned).await?;
+        record.tally(&mut tx, staging.most_errors).await?;
         tx.commit().await?;
         Ok(())
     }

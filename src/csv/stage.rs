@@ -29,11 +29,13 @@ const ERRORS_AT_ONCE: usize = 1_000;
 /// `plan` (what is to be done).
 #[derive(Clone)]
 pub struct Staging {
-    job: Uuid,
+    pub(super) job: Uuid,
     pub rows: String,
     pub refs: String,
     pub homes: String,
     pub plan: String,
+    /// Errors that are listed at most; beyond them they are counted.
+    pub most_errors: i64,
 }
 
 impl Staging {
@@ -41,6 +43,7 @@ impl Staging {
         let id = job.simple();
         Self {
             job,
+            most_errors: i64::MAX,
             rows: format!("staging.rows_{id}"),
             refs: format!("staging.refs_{id}"),
             homes: format!("staging.homes_{id}"),
@@ -360,7 +363,9 @@ impl Blocks {
                     self.0.recv().await
                 }
                 Block::Errors(found) => {
-                    errors = write_errors(&mut tx, job, errors, &found).await?;
+                    let room = usize::try_from(staging.most_errors - errors).unwrap_or_default();
+                    write_errors(&mut tx, job, errors, &found[..found.len().min(room)]).await?;
+                    errors += found.len() as i64;
                     self.0.recv().await
                 }
             }
@@ -402,13 +407,13 @@ fn optional(out: &mut String, text: Option<&str>) {
     }
 }
 
-/// Adds errors to the job's list, numbered from `before` on; gives the new count.
+/// Adds errors to the job's list, numbered from `before` on.
 async fn write_errors(
     conn: &mut PgConnection,
     job: &JobRecord,
     before: i64,
     errors: &[ImportError],
-) -> Result<i64, sqlx::Error> {
+) -> Result<(), sqlx::Error> {
     for (i, chunk) in errors.chunks(ERRORS_AT_ONCE).enumerate() {
         sqlx::query(
             "insert into import_errors (tenant, job, number, file, line, \"column\", code, value)
@@ -427,5 +432,5 @@ async fn write_errors(
         .execute(&mut *conn)
         .await?;
     }
-    Ok(before + errors.len() as i64)
+    Ok(())
 }

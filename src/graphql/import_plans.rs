@@ -10,13 +10,12 @@ use uuid::Uuid;
 
 use super::document::{Operation, Selected};
 use super::error::Refusal;
-use super::imports::{
-    Fields, Listed, MOST, Started, argument, changes_of, connection, desk, first, object, page_arguments, payload,
-    refused, seconds, wait,
-};
+use super::import_objects::{Fields, Started, changes_of, object, payload};
+use super::import_pages::{Listed, argument, connection, first, page_arguments};
+use super::imports::{MOST, desk, refused, seconds, wait};
 use super::mutation::UserError;
 use super::plan::Cost;
-use crate::csv::decision::{DecisionError, Refused};
+use crate::csv::decision::{DecisionError, GiveUp, Refused};
 use crate::csv::encoding::WISHES;
 use crate::csv::job::{self, Difference, Job};
 use crate::csv::listing::{self, LaterChange, Member, PlannedRecord, SchoolChanges, Selection, place};
@@ -303,8 +302,8 @@ async fn decide<'a>(ctx: &ResolverContext<'a>, name: &str) -> Result<Option<Fiel
             let plan = id("plan").unwrap_or_default();
             intake.approve(tenant, asker, import, plan, conflicts).await.map(|()| import)
         }
-        "discardImport" => intake.discard(tenant, &asker, import).await.map(|()| import),
-        "cancelImport" => intake.cancel(tenant, &asker, import).await.map(|()| import),
+        "discardImport" => intake.give_up(tenant, &asker, import, GiveUp::Discard).await.map(|()| import),
+        "cancelImport" => intake.give_up(tenant, &asker, import, GiveUp::Cancel).await.map(|()| import),
         _ => intake.revert(tenant, asker, import, options(&input)).await,
     };
     let import = match outcome {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use async_graphql::dynamic::{
     Field, FieldFuture, FieldValue, InputValue, Object, ResolverContext, SchemaBuilder, Subscription,
@@ -12,7 +11,6 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Name, Request, Response, Value};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::changes::{POSITION, Reader, filtered};
@@ -21,14 +19,10 @@ use super::error::{Code, Refusal};
 use super::planner::{position, text};
 use super::{Gateway, bounds, code_errors};
 use crate::auth::{Client, Scope};
-use crate::csv::import::Progress;
 use crate::csv::intake::Intake;
-use crate::csv::job::{self, Job};
+use crate::csv::job;
+use crate::csv::progress::{self, Standing};
 use crate::feed::tail::{Tail, Told};
-use crate::log::{Log, Tenant};
-
-/// How often the state of an import of another process is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Answers to one operation, and how far they are.
 pub struct Answers {
@@ -142,24 +136,20 @@ async fn changes(
     Ok(told.map_err(|error| Refusal::from(&*error).into_error()))
 }
 
-/// How far an import is.
-struct Standing {
-    job: Job,
-    progress: Progress,
-}
-
 fn import_progress_object() -> Object {
     let field = |name: &'static str, of: TypeRef, doc: &str| {
         Field::new(name, of, move |ctx| {
-            let Some(Standing { job, progress }) = ctx.parent_value.downcast_ref() else {
+            let Some(standing) = ctx.parent_value.downcast_ref::<Standing>() else {
                 return FieldFuture::Value(None);
             };
-            let state = if progress.state.is_empty() { job.state.as_str() } else { progress.state };
+            let Standing { job, progress, pace } = standing;
             FieldFuture::from_value(match name {
                 "id" => Some(Value::from(job.id.to_string())),
-                "state" => Some(Value::Enum(Name::new(state.to_ascii_uppercase()))),
-                "done" => (!progress.state.is_empty()).then(|| progress.done.into()),
+                "state" => Some(Value::Enum(Name::new(standing.state().to_ascii_uppercase()))),
+                "done" => standing.done().map(Value::from),
                 "total" => progress.total.map(Value::from),
+                "rate" => pace.rate.map(Value::from),
+                "remainingSeconds" => pace.remaining.map(Value::from),
                 "errors" => Some(job.errors.into()),
                 "position" => job.position.map(Value::from),
                 _ => job.failure.clone().map(Value::from),
@@ -173,20 +163,15 @@ fn import_progress_object() -> Object {
         .field(field("state", TypeRef::named_nn("ImportState"), "Where it is."))
         .field(field("done", TypeRef::named(TypeRef::INT), "Rows read, or records applied; none when it is not known."))
         .field(field("total", TypeRef::named(TypeRef::INT), "Out of, when it is known."))
+        .field(field("rate", TypeRef::named(TypeRef::FLOAT), "Of those, so many in a second, when it is known."))
+        .field(field(
+            "remainingSeconds",
+            TypeRef::named(TypeRef::FLOAT),
+            "Until the end of the state, when it is known.",
+        ))
         .field(field("errors", TypeRef::named_nn(TypeRef::INT), "Errors found so far."))
         .field(field("position", TypeRef::named(POSITION), "The log position of the roster with the import applied."))
         .field(field("failure", TypeRef::named(TypeRef::STRING), "Why it failed, when not for errors in the set."))
-}
-
-struct Watched {
-    log: Log,
-    tenant: Tenant,
-    id: Uuid,
-    /// Of an import of this process.
-    progress: Option<watch::Receiver<Progress>>,
-    told: Option<(String, i64)>,
-    job: Option<Job>,
-    ended: bool,
 }
 
 async fn import_progress(
@@ -200,60 +185,11 @@ async fn import_progress(
     let feed: &crate::feed::Feed = ctx.data().map_err(missing)?;
     let intake: &Intake = ctx.data().map_err(missing)?;
     let given = ctx.args.get("id").and_then(|id| text(id.as_value())).and_then(|id| Uuid::try_parse(&id).ok());
-    let (log, tenant) = (feed.log().clone(), client.tenant.clone());
     let job = match given {
-        Some(id) => job::find(&log, &tenant, id).await?,
+        Some(id) => job::find(feed.log(), &client.tenant, id).await?,
         None => None,
     };
     let job = job.ok_or_else(|| Refusal::input("There is no such import."))?;
-    let progress = intake.progress(job.id);
-    let watched = Watched { log, tenant, id: job.id, progress, told: None, job: None, ended: false };
-    Ok(stream::try_unfold(watched, |mut watched| async move {
-        let standing = watched.next().await.map_err(|error| Refusal::from(error).into_error())?;
-        Ok(standing.map(|standing| (standing, watched)))
-    }))
-}
-
-impl Watched {
-    async fn next(&mut self) -> Result<Option<Standing>, sqlx::Error> {
-        loop {
-            if self.ended {
-                return Ok(None);
-            }
-            let begun = self.job.is_some();
-            let progress = match self.progress.as_mut() {
-                Some(progress) => match begun && progress.changed().await.is_err() {
-                    false => progress.borrow_and_update().clone(),
-                    true => {
-                        self.progress = None; // it has ended
-                        Progress::default()
-                    }
-                },
-                None => {
-                    if begun {
-                        tokio::time::sleep(LOOK).await;
-                    }
-                    Progress::default()
-                }
-            };
-            let known = self.job.as_ref().filter(|job| !progress.state.is_empty() && job.state == progress.state);
-            let job = match known {
-                Some(job) => job.clone(),
-                None => match job::find(&self.log, &self.tenant, self.id).await? {
-                    Some(job) => job,
-                    None => return Ok(None),
-                },
-            };
-            self.job = Some(job.clone());
-            self.ended = job.rests();
-            let progress = if self.ended { Progress::default() } else { progress };
-            // A job that is only looked at is told when something is new.
-            let seen = (job.state.clone(), job.errors);
-            if !self.ended && progress.state.is_empty() && self.told.as_ref() == Some(&seen) {
-                continue;
-            }
-            self.told = Some(seen);
-            return Ok(Some(Standing { job, progress }));
-        }
-    }
+    let standings = progress::follow(intake, &client.tenant, job.id);
+    Ok(standings.map_err(|error| Refusal::from(error).into_error()))
 }

@@ -63,7 +63,7 @@ pub async fn receive(mut request: Request, client: &Client, intake: &Intake) -> 
     if !client.may_any(&[Scope::Import]) {
         return Err(forbidden(&[Scope::Import]));
     }
-    if intake.is_full() {
+    if intake.is_full(&client.tenant) {
         let message = "As many imports as allowed are running and waiting; try again soon.";
         return Err(Refusal::new(Code::Unavailable, message));
     }

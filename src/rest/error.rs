@@ -215,6 +215,11 @@ impl HubError {
     pub fn too_large(limit: u64) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("An upload has at most {limit} bytes."))
     }
+    /// The client sent nothing for too long.
+    pub fn stalled() -> Self {
+        let message = "Nothing of the upload came for too long; send it again.";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "stalled", message)
+    }
     pub fn busy() -> Self {
         let message = "As many imports as allowed are running and waiting; try again soon.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)

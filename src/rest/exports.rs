@@ -4,8 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, RawQuery, State};
-use axum::http::request::Parts;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -17,10 +16,10 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::admission::{Refusal, require};
+use super::admission::Refusal;
 use super::answer::{Answer, Broken};
 use super::error::HubError;
-use super::extract::HubPath;
+use super::extract::{Exporter, HubPath};
 use super::{Hub, POSITION};
 use crate::auth::{Client, Scope};
 use crate::export::cursors::{Cursor, Cursors, MoveError};
@@ -41,19 +40,6 @@ pub fn router() -> Router<Hub> {
         .route("/exports/report", get(report))
         .route("/exports/cursors", get(list))
         .route("/exports/cursors/{name}", get(single).put(acknowledge).delete(delete))
-}
-
-/// A client that may take sets out.
-pub struct Exporter(pub Client);
-
-impl FromRequestParts<Hub> for Exporter {
-    type Rejection = HubError;
-
-    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self, HubError> {
-        let client = Client::from_request_parts(parts, hub).await.map_err(|_| HubError::internal())?;
-        require::<HubError>(&client, &[Scope::Export])?;
-        Ok(Self(client))
-    }
 }
 
 /// `GET /exports/oneroster.zip`: the roster as a set, sent as it is read.

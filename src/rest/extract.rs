@@ -7,7 +7,35 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::admission::require;
 use super::error::HubError;
+use super::patience::is_stalled;
+use crate::auth::{Client, Scope};
+
+/// An extractor for each kind of client: it has the scope, or the request is refused.
+macro_rules! clients {
+    ($($(#[$doc:meta])* $name:ident: $scope:ident;)*) => {$(
+        $(#[$doc])*
+        pub struct $name(pub Client);
+
+        impl<S: Send + Sync> FromRequestParts<S> for $name {
+            type Rejection = HubError;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HubError> {
+                let client = Client::from_request_parts(parts, state).await.map_err(|_| HubError::internal())?;
+                require::<HubError>(&client, &[Scope::$scope])?;
+                Ok(Self(client))
+            }
+        }
+    )*};
+}
+
+clients! {
+    /// A client that may hand sets in.
+    Importer: Import;
+    /// A client that may take sets out.
+    Exporter: Export;
+}
 
 /// [`Path`], on the hub's own paths.
 pub struct HubPath<T>(pub T);
@@ -58,6 +86,9 @@ impl From<MultipartRejection> for HubError {
 
 impl From<MultipartError> for HubError {
     fn from(error: MultipartError) -> Self {
+        if is_stalled(&error) {
+            return Self::stalled();
+        }
         rejected(error.status(), error.body_text())
     }
 }

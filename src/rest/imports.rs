@@ -17,9 +17,10 @@ use uuid::Uuid;
 use super::address::PublicAddress;
 use super::answer::Broken;
 use super::error::HubError;
-use super::extract::{HubPath, HubQuery};
-use super::plans::{asker, known, options, told};
-use super::{Hub, Importer, POSITION};
+use super::extract::{HubPath, HubQuery, Importer};
+use super::patience::is_stalled;
+use super::plans::{asker, import_options, known, told};
+use super::{Hub, POSITION};
 use crate::csv::encoding::Encoding;
 use crate::csv::intake::Intake;
 use crate::csv::job::{self, Job, JobError};
@@ -48,9 +49,8 @@ async fn create(
     HubQuery(query): HubQuery<HashMap<String, String>>,
     request: Request,
 ) -> Result<Response, HubError> {
-    known(&query, &["apply", "onErrors", "encoding", "mode"])?;
-    let options = options(&query)?;
-    if hub.imports.is_full() {
+    let options = import_options(&query)?;
+    if hub.imports.is_full(&client.tenant) {
         return Err(HubError::busy()); // before the upload is sent in vain
     }
     let (file, name) = receive(request, &hub.imports).await?;
@@ -68,7 +68,7 @@ async fn receive(request: Request, imports: &Intake) -> Result<(File, String), H
         .is_some_and(|t| t.to_ascii_lowercase().starts_with("multipart/form-data"));
     if !is_form {
         let body = request.into_body().into_data_stream();
-        let body = body.map_err(|_| HubError::bad_request("The upload broke off."));
+        let body = body.map_err(|error| broken(&error));
         return Ok((imports.receive(body).await?, String::new()));
     }
     let mut form = Multipart::from_request(request, &()).await?;
@@ -82,6 +82,11 @@ async fn receive(request: Request, imports: &Intake) -> Result<(File, String), H
             None => return Err(HubError::bad_request("The form holds no file.")),
         }
     }
+}
+
+/// A body that did not come to its end.
+pub fn broken(error: &axum::Error) -> HubError {
+    if is_stalled(error) { HubError::stalled() } else { HubError::bad_request("The upload broke off.") }
 }
 
 /// Waits until an import of this process has ended or waits for a decision, as long as the client prefers.

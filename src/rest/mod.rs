@@ -8,21 +8,23 @@ pub mod compression;
 pub mod error;
 pub mod exports;
 pub mod extract;
+pub mod follow;
 pub mod imports;
 pub mod oauth;
 pub mod oneroster;
 pub mod openapi;
 pub mod parameters;
+pub mod patience;
 pub mod plans;
 pub mod refused;
+pub mod uploads;
 pub mod wait;
 pub mod writes;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -35,15 +37,16 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tower_layer::Layer as _;
 
-use crate::auth::{Auth, AuthError, Client, Scope};
+use crate::auth::{Auth, AuthError};
 use crate::config::Config;
 use crate::csv::intake::Intake;
+use crate::csv::uploads::Uploads;
 use crate::graphql::sessions::Sessions;
 use crate::graphql::{Gateway, http};
 use crate::log::Log;
 use crate::query::counts::Counts;
 use address::{BadPublicUrl, Proxies};
-use admission::{admit, require};
+use admission::admit;
 use error::{HubError, ImsxError};
 
 /// Names the log position that an answer stands at.
@@ -65,6 +68,7 @@ pub struct Hub {
     pub sessions: Arc<Sessions>,
     proxies: Arc<Proxies>,
     pub imports: Intake,
+    pub uploads: Uploads,
     /// How many exports may still begin.
     exports: Arc<Semaphore>,
     counts: Counts,
@@ -94,6 +98,7 @@ impl Hub {
             sessions: Sessions::start(auth.clone()),
             auth,
             graphql: Gateway::new(log.clone(), imports.clone(), &config.graphql)?,
+            uploads: Uploads::new(&imports, &config),
             imports,
             exports: Arc::new(Semaphore::new(config.max_exports.max(1))),
             counts: Counts::new(log.db().clone()),
@@ -118,6 +123,8 @@ fn router(hub: Hub) -> Router {
     let own = imports::router()
         .merge(exports::router())
         .merge(plans::router())
+        .merge(uploads::router())
+        .merge(follow::router())
         .merge(writes::router())
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())
@@ -135,6 +142,7 @@ fn router(hub: Hub) -> Router {
         .fallback(async || HubError::unknown_path())
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(compressible))
         .layer(from_fn(compression::tags))
+        .layer(from_fn_with_state(hub.clone(), patience::bounded))
         .with_state(hub)
 }
 
@@ -144,18 +152,5 @@ async fn ready(State(hub): State<Hub>) -> Response {
         Err(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], "the database is away\n").into_response()
         }
-    }
-}
-
-/// A client that may import, for the hub's own paths.
-pub struct Importer(pub Client);
-
-impl FromRequestParts<Hub> for Importer {
-    type Rejection = HubError;
-
-    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self, HubError> {
-        let client = Client::from_request_parts(parts, hub).await.map_err(|_| HubError::internal())?;
-        require::<HubError>(&client, &[Scope::Import])?;
-        Ok(Self(client))
     }
 }

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, HashMap};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::Hub;
 use super::address::PublicAddress;
 use super::error::HubError;
-use super::extract::{HubPath, HubQuery};
+use super::extract::{HubPath, HubQuery, Importer};
 use super::imports::{answer, number, wait};
-use super::{Hub, Importer};
 use crate::auth::{Client, Scope};
-use crate::csv::decision::{DecisionError, Refused};
+use crate::csv::decision::{DecisionError, GiveUp, Refused};
 use crate::csv::encoding::WISHES;
 use crate::csv::import::Asker;
 use crate::csv::job::{self, Difference, Job};
@@ -33,8 +33,8 @@ pub fn router() -> Router<Hub> {
         .route("/imports/{id}/plan", get(plan))
         .route("/imports/{id}/plan/records", get(records))
         .route("/imports/{id}/approve", post(approve))
-        .route("/imports/{id}/discard", post(discard))
-        .route("/imports/{id}/cancel", post(cancel))
+        .route("/imports/{id}/discard", giving_up(GiveUp::Discard))
+        .route("/imports/{id}/cancel", giving_up(GiveUp::Cancel))
         .route("/imports/{id}/revert", post(revert))
 }
 
@@ -96,6 +96,15 @@ pub fn options(query: &HashMap<String, String>) -> Result<Options, HubError> {
         encoding: one_of(query, "encoding", &WISHES)?.unwrap_or(default.encoding),
         mode: one_of(query, "mode", &MODES)?.unwrap_or(default.mode),
     })
+}
+
+/// Parameters of an import, however it is handed in; no others may be there.
+pub const IMPORT: &[&str] = &["apply", "onErrors", "encoding", "mode"];
+
+/// Options of an import, which are all that the request's parameters may be.
+pub fn import_options(query: &HashMap<String, String>) -> Result<Options, HubError> {
+    known(query, IMPORT)?;
+    options(query)
 }
 
 fn one_of<T: DeserializeOwned>(
@@ -209,30 +218,19 @@ async fn approve(
     told(&hub, &client, id, &headers).await
 }
 
-/// `POST /imports/{id}/discard`
-async fn discard(
-    Importer(client): Importer,
-    State(hub): State<Hub>,
-    headers: HeaderMap,
-    HubPath(id): HubPath<Uuid>,
-    HubQuery(query): HubQuery<HashMap<String, String>>,
-) -> Result<Response, HubError> {
-    known(&query, &[])?;
-    hub.imports.discard(&client.tenant, &asker(&client), id).await?;
-    told(&hub, &client, id, &headers).await
-}
-
-/// `POST /imports/{id}/cancel`
-async fn cancel(
-    Importer(client): Importer,
-    State(hub): State<Hub>,
-    headers: HeaderMap,
-    HubPath(id): HubPath<Uuid>,
-    HubQuery(query): HubQuery<HashMap<String, String>>,
-) -> Result<Response, HubError> {
-    known(&query, &[])?;
-    hub.imports.cancel(&client.tenant, &asker(&client), id).await?;
-    told(&hub, &client, id, &headers).await
+/// `POST /imports/{id}/discard` and `…/cancel`
+fn giving_up(way: GiveUp) -> MethodRouter<Hub> {
+    post(
+        move |Importer(client): Importer,
+              State(hub): State<Hub>,
+              headers: HeaderMap,
+              HubPath(id): HubPath<Uuid>,
+              HubQuery(query): HubQuery<HashMap<String, String>>| async move {
+            known(&query, &[])?;
+            hub.imports.give_up(&client.tenant, &asker(&client), id, way).await?;
+            told(&hub, &client, id, &headers).await
+        },
+    )
 }
 
 /// `POST /imports/{id}/revert?apply=&conflicts=`: a new job.

@@ -31,6 +31,16 @@ pub static LINK: Header = text(
     "Addresses of the pages `first`, `prev`, `next` and `last` (RFC 8288), as far as there are such pages.",
 );
 pub static LOCATION: Header = text("Location", "Address of what has been created.");
+pub static TUS_RESUMABLE: Header = text("Tus-Resumable", "Version of the protocol: `1.0.0`.");
+pub static TUS_VERSION: Header = text("Tus-Version", "Versions of the protocol that the hub speaks.");
+pub static TUS_EXTENSION: Header = text("Tus-Extension", "Extensions of the protocol that the hub has.");
+pub static TUS_MAX_SIZE: Header = number("Tus-Max-Size", "Most bytes of an upload.");
+pub static UPLOAD_LENGTH: Header = number("Upload-Length", "Bytes of the whole.");
+pub static UPLOAD_OFFSET: Header = number("Upload-Offset", "Bytes that are there; a piece begins at it.");
+pub static UPLOAD_METADATA: Header =
+    text("Upload-Metadata", "Names with values in base64, commas between; `filename` names the file.");
+pub static UPLOAD_EXPIRES: Header = text("Upload-Expires", "When it is removed, if nothing comes any more.");
+pub static IMPORT: Header = text("Rosterhub-Import", "Id of the import that the upload has become.");
 pub static CHALLENGE: Header = text("WWW-Authenticate", "What the request lacks (RFC 6750).");
 pub static RETRY_AFTER: Header = number("Retry-After", "Seconds after which to ask again.");
 

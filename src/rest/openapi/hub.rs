@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 use super::document::{Access, Answer, Document, Operation, Parameter, Place};
 use super::exports::exports;
 use super::header::{self, Header};
-use super::plans::{self, option};
+use super::plans;
+use super::uploads::{follow, uploads};
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
 use crate::auth::Scope;
-use crate::csv::encoding::{Encoding, WISHES};
+use crate::csv::encoding::Encoding;
 use crate::csv::job::Job;
-use crate::csv::options::{MODES, ON_ERRORS};
 use crate::rest::error::ErrorBody;
 use crate::rest::imports::{ErrorPage, ImportPage};
 use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
@@ -29,8 +29,9 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// A group of operations: name, description, table.
 type Group = (&'static str, &'static str, fn(&mut SchemaGenerator) -> Vec<Operation>);
 
-static GROUPS: [Group; 6] = [
+static GROUPS: [Group; 7] = [
     ("Imports", "Sets of OneRoster CSV files that are handed in.", imports),
+    ("Uploads", "Sets that are handed in in parts (tus 1.0.0).", uploads),
     ("Exports", "The roster as sets of OneRoster CSV files.", exports),
     ("Writes", "Changes of single records and in batches.", writes),
     ("Tokens", "OAuth 2.0 client credentials.", tokens),
@@ -71,9 +72,6 @@ fn left_out(mut schemas: Map<String, Value>) -> Map<String, Value> {
     schemas
 }
 
-const MODE: &str = "Of a CSV file or workbook without manifest: `bulk` tells all records, and others are withdrawn; \
-                    `delta` tells changes; `auto` is a delta if the rows have a status, else nothing is withdrawn.";
-
 fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let access = || Access::Token(&[Scope::Import]);
     let upload = || json!({ "type": "string", "format": "binary" });
@@ -81,17 +79,7 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let id = plans::id;
     let create = Operation {
         access: access(),
-        parameters: vec![
-            plans::apply(),
-            option("onErrors", &ON_ERRORS, "A set with errors is refused, or its rows without errors are applied."),
-            option(
-                "encoding",
-                &WISHES,
-                "In which the files are; `auto` by their bytes. A byte order mark counts more.",
-            ),
-            option("mode", &MODES, MODE),
-            header::prefer(),
-        ],
+        parameters: [plans::parameters(), vec![header::prefer()]].concat(),
         body: vec![
             ("application/zip", upload()),
             ("text/csv", upload()),
@@ -108,7 +96,7 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
                 ),
                 ok::<Job>(schemas, 202, "The import has been accepted.", &[&header::LOCATION]),
             ],
-            failures(schemas, &[400, 401, 403, 413, 429, 503]),
+            failures(schemas, &[400, 401, 403, 408, 413, 429, 503]),
         ]
         .concat(),
         ..operation(
@@ -164,11 +152,11 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             id(),
             Parameter {
                 key: "errors.lang".into(),
-                ..option("lang", &["en", "ja"], "Language of the texts; without it as Accept-Language says.")
+                ..plans::option("lang", &["en", "ja"], "Language of the texts; without it as Accept-Language says.")
             },
             Parameter {
                 key: "errors.encoding".into(),
-                ..option(
+                ..plans::option(
                     "encoding",
                     &encodings,
                     "Encoding of the file; without it that of the files that were handed in.",
@@ -187,6 +175,7 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     };
     let mut operations = vec![create, list, single, errors, file];
     operations.extend(plans::operations(schemas));
+    operations.extend(follow(schemas));
     operations
 }
 

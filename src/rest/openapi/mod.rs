@@ -9,6 +9,7 @@ mod page;
 mod plans;
 mod rostering;
 mod schema;
+mod uploads;
 mod view;
 mod writes;
 

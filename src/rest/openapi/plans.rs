@@ -8,7 +8,8 @@ use super::header;
 use super::hub::{failures, number, ok, operation};
 use crate::auth::Scope;
 use crate::csv::job::Job;
-use crate::csv::options::{APPLY, ON_CONFLICTS};
+use crate::csv::encoding::WISHES;
+use crate::csv::options::{APPLY, MODES, ON_CONFLICTS, ON_ERRORS};
 use crate::csv::plan::KINDS;
 use crate::rest::plans::{PlanAnswer, RecordPage};
 use crate::roster::EntityType;
@@ -30,14 +31,27 @@ pub(super) fn apply() -> Parameter {
     option("apply", &APPLY, doc)
 }
 
+/// Those of an import, however it is handed in.
+pub(super) fn parameters() -> Vec<Parameter> {
+    vec![
+        apply(),
+        option("onErrors", &ON_ERRORS, "A set with errors is refused, or its rows without errors are applied."),
+        option("encoding", &WISHES, "In which the files are; `auto` by their bytes. A byte order mark counts more."),
+        option("mode", &MODES, MODE),
+    ]
+}
+
 /// A word in the query, out of these.
 pub(super) fn option(name: &'static str, values: &[&str], doc: &str) -> Parameter {
     parameter(name, json!({ "type": "string", "enum": values }), doc)
 }
 
-fn parameter(name: &'static str, schema: serde_json::Value, doc: &str) -> Parameter {
+pub(super) fn parameter(name: &'static str, schema: serde_json::Value, doc: &str) -> Parameter {
     Parameter { key: format!("import.{name}"), name, place: Place::Query, schema, doc: doc.to_owned() }
 }
+
+const MODE: &str = "Of a CSV file or workbook without manifest: `bulk` tells all records, and others are withdrawn; \
+                    `delta` tells changes; `auto` is a delta if the rows have a status, else nothing is withdrawn.";
 
 const CONFLICTS: &str = "Records that changed after the import that is taken back: somebody decides (`hold`), they \
                          stay (`keep`), or are taken back as well (`restore`).";
