@@ -55,9 +55,9 @@ fn row(cells: [&str; 7]) -> String {
 /// The encoding that a list of a job's errors is best read in: that of its files, if it is not plain UTF-8. Of a workbook,
 /// which has none, the one that Excel knows.
 pub fn encoding_of(job: &Job) -> Encoding {
-    let of_files = job.encodings.iter().filter_map(|(_, name)| Encoding::from_name(name));
+    let mut of_files = job.encodings.values().filter_map(|name| Encoding::from_name(name));
     let default = if job.encodings.is_empty() { Encoding::Utf8Bom } else { Encoding::Utf8 };
-    of_files.filter(|encoding| *encoding != Encoding::Utf8).last().unwrap_or(default)
+    of_files.rfind(|encoding| *encoding != Encoding::Utf8).unwrap_or(default)
 }
 
 #[cfg(test)]
