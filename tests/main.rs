@@ -5,6 +5,7 @@ mod addresses;
 mod auth;
 mod care;
 mod clients;
+mod corpus;
 mod crash;
 mod decisions;
 mod exports;

@@ -294,6 +294,9 @@ async fn every_answer_of_the_hub_is_as_described() {
         hold(get(&format!("{imports}/{id}")), "get", import, 200).await;
         hold(get(&format!("{imports}/{id}/errors?limit=10")), "get", errors, 200).await;
         hold(get(&format!("{imports}/{id}/errors?after=-1")), "get", errors, 400).await;
+        let file = "/rosterhub/v1/imports/{id}/errors.csv";
+        hold(get(&format!("{imports}/{id}/errors.csv")), "get", file, 200).await;
+        hold(get(&format!("{imports}/{id}/errors.csv?lang=fr")), "get", file, 400).await;
     }
     for (id, status) in [("00000000-0000-0000-0000-000000000000", 404), ("nonsense", 400), ("%FF", 400)] {
         hold(get(&format!("{imports}/{id}")), "get", import, status).await;

@@ -7,15 +7,19 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::import_errors::{language, line, list_errors, listed, write_errors};
 use super::{Failure, Output, Session};
 use crate::csv::decision::{DecisionError, GiveUp};
+use crate::csv::encoding::{Encoding, WISHES, Wish};
 use crate::csv::import::Asker;
 use crate::csv::intake::Intake;
 use crate::csv::job::{self, Job};
 use crate::csv::listing;
-use crate::csv::options::{APPLY, Apply, ON_CONFLICTS, ON_ERRORS, OnConflicts, OnErrors, Options, named};
+use crate::csv::options::{
+    APPLY, Apply, FileMode, MODES, ON_CONFLICTS, ON_ERRORS, OnConflicts, OnErrors, Options, named,
+};
 use crate::log::Tenant;
-use crate::roster::{Code, Language};
+use crate::roster::Language;
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -28,7 +32,8 @@ pub struct ImportCommand {
 
 #[derive(clap::Args)]
 pub struct ImportFile {
-    /// The set: a zip with manifest.csv, bulk or delta for each file.
+    /// The set: a zip with manifest.csv, bulk or delta for each file; or a CSV file of the binding; or a workbook (.xlsx)
+    /// with a sheet for each file.
     file: PathBuf,
     /// The board it belongs to.
     #[arg(long)]
@@ -42,6 +47,13 @@ pub struct ImportFile {
     /// What becomes of a set that has errors.
     #[arg(long, value_parser = word::<OnErrors>(&ON_ERRORS), default_value = "reject")]
     on_errors: OnErrors,
+    /// In which the files are. A byte order mark counts more.
+    #[arg(long, value_parser = word::<Wish>(&WISHES), default_value = "auto")]
+    encoding: Wish,
+    /// Of a CSV file or workbook without manifest: `bulk` tells all, and what is absent is withdrawn; `delta` tells
+    /// changes; `auto` is delta if the rows have a status, else nothing is withdrawn.
+    #[arg(long, value_parser = word::<FileMode>(&MODES), default_value = "auto")]
+    mode: FileMode,
 }
 
 #[derive(clap::Subcommand)]
@@ -57,6 +69,20 @@ enum Decision {
     Show {
         #[command(flatten)]
         import: Named,
+    },
+    /// The errors of an import.
+    Errors {
+        #[command(flatten)]
+        import: Named,
+        /// Write all of them to this CSV file, in the encoding of the files that were handed in.
+        #[arg(long, value_name = "FILE")]
+        csv: Option<PathBuf>,
+        /// Encoding of the CSV file.
+        #[arg(long, requires = "csv", value_parser = clap::builder::PossibleValuesParser::new(Encoding::ALL.map(Encoding::name)))]
+        encoding: Option<String>,
+        /// Texts in Japanese.
+        #[arg(long)]
+        ja: bool,
     },
     /// Apply a plan that waits, if the roster still stands as it was planned on.
     Approve {
@@ -93,12 +119,12 @@ enum Decision {
 }
 
 #[derive(clap::Args)]
-struct Named {
+pub struct Named {
     /// Id of the import.
-    id: Uuid,
+    pub id: Uuid,
     /// The board it belongs to.
     #[arg(long)]
-    tenant: Tenant,
+    pub tenant: Tenant,
 }
 
 /// Errors shown; all of them stand in the job, and `--json` prints all.
@@ -126,7 +152,7 @@ impl ImportCommand {
         match (self.decision, self.file) {
             (Some(decision), _) => decision.run(session, output).await,
             (None, Some(file)) => file.run(session, output).await,
-            (None, None) => Err("name a file, or one of list, show, approve, discard, cancel, revert".into()),
+            (None, None) => Err("name a file, or one of list, show, errors, approve, discard, cancel, revert".into()),
         }
     }
 }
@@ -134,7 +160,8 @@ impl ImportCommand {
 impl ImportFile {
     async fn run(self, session: &Session, output: Output) -> Result<ExitCode, Failure> {
         let apply = if self.dry_run { Apply::Never } else { self.apply };
-        let options = Options { apply, on_errors: self.on_errors, ..Options::default() };
+        let Self { on_errors, encoding, mode, .. } = self;
+        let options = Options { apply, on_errors, encoding, mode, ..Options::default() };
         let job = import(session, output, &self.tenant, self.file, options).await?;
         outcome(session, output, &self.tenant, &job).await
     }
@@ -146,6 +173,13 @@ impl Decision {
         let (tenant, decided) = match self {
             Self::List { tenant, limit } => return list(session, output, &tenant, limit).await,
             Self::Show { import } => return show(session, output, &import).await,
+            Self::Errors { import, csv: None, ja, .. } => {
+                return list_errors(session, output, &import, language(ja)).await;
+            }
+            Self::Errors { import, csv: Some(path), encoding, ja } => {
+                let encoding = encoding.and_then(|name| Encoding::from_name(&name));
+                return write_errors(session, output, &import, &path, encoding, language(ja)).await;
+            }
             Self::Approve { import: Named { id, tenant }, plan, conflicts } => {
                 let decided = intake.approve(&tenant, operator(), id, plan, conflicts).await.map(|()| id);
                 (tenant, decided)
@@ -213,32 +247,18 @@ async fn show(session: &Session, output: Output, Named { id, tenant }: &Named) -
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is wrong and how to mend it.
-fn texts(code: &str) -> (&'static str, &'static str) {
-    let text = |code: Code| (code.message(Language::English), code.mend(Language::English));
-    Code::from_name(code).map(text).unwrap_or_default()
-}
-
 /// Prints what became of an import.
 async fn outcome(session: &Session, output: Output, tenant: &Tenant, job: &Job) -> Result<ExitCode, Failure> {
     let limit = if output.json { i64::MAX } else { SHOWN };
     let errors = job::errors(&session.log, tenant, job.id, 0, limit).await?;
-    let listed: Vec<_> = errors
-        .iter()
-        .map(|e| {
-            let (message, mend) = texts(&e.code);
-            json!({ "file": e.file, "line": e.line, "column": e.column, "code": e.code, "value": e.value,
-                    "message": message, "mend": mend })
-        })
-        .collect();
+    let listed: Vec<_> = errors.iter().map(|error| listed(error, Language::English)).collect();
     output.result(&json!({ "import": job, "errors": listed }), || summary(job))?;
     if !output.json {
         for e in &errors {
-            let (message, mend) = texts(&e.code);
-            println!("  {}:{} {} {:?}: {} {message} {mend}", e.file, e.line, e.column, e.value, e.code);
+            println!("{}", line(e, Language::English));
         }
         if job.errors > SHOWN {
-            println!("  … and {} more; `--json` prints all", job.errors - SHOWN);
+            println!("  … and {} more; `rosterhub import errors {}` lists all", job.errors - SHOWN, job.id);
         }
     }
     Ok(match job.state.as_str() {
@@ -311,6 +331,9 @@ pub fn summary(job: &Job) -> String {
     }
     if job.conflicts > 0 && job.stands() {
         text += &format!("\n  {} records changed after the import: keep or restore them", job.conflicts);
+    }
+    for (file, encoding) in job.encodings.iter().filter(|(_, encoding)| *encoding != "utf-8") {
+        text += &format!("\n  {file}.csv was read as {encoding}");
     }
     for (file, rows) in job.left_out.iter() {
         text += &format!("\n  {rows} rows of {file}.csv have errors and are left out");

@@ -5,6 +5,7 @@ mod demo;
 mod errors;
 mod export;
 mod import;
+mod import_errors;
 mod key;
 mod openapi;
 mod rebuild;

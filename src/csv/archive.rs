@@ -8,7 +8,6 @@ use zip::ZipArchive;
 
 use super::ImportError;
 use super::edition::FILES;
-use super::rows::{RowFault, Rows};
 use crate::roster::Code;
 
 /// Entries that are looked at, so that each one that has no place in a set can be named. A set has 22 at most.
@@ -16,35 +15,50 @@ const MOST_ENTRIES: u64 = 100;
 /// Bytes of the zip's directory, which the zip crate holds in memory.
 const LARGEST_DIRECTORY: u64 = 1 << 20;
 
+/// A zip, and the names that are in it more than once.
+pub struct Opened {
+    pub zip: ZipArchive<BufReader<File>>,
+    repeated: BTreeSet<String>,
+}
+
+/// The files of a set.
 pub struct Archive {
     zip: ZipArchive<BufReader<File>>,
     /// Index by stem of those entries that belong to a set.
     entries: BTreeMap<&'static str, usize>,
-    /// Bytes that may still be unpacked.
-    left: u64,
+}
+
+/// Opens a zip with no more entries than this.
+pub fn open(file: File, most: u64) -> Result<Opened, ImportError> {
+    let broken = |why: String| ImportError::new("", 0, "", Code::NotAZip, &why);
+    let mut file = BufReader::with_capacity(1 << 16, file);
+    if claimed_entries(&mut file).map_err(|e| broken(e.to_string()))? > most {
+        return Err(too_many());
+    }
+    let mut left = LARGEST_DIRECTORY;
+    let directory = ZipArchive::new(Bounded { inner: &mut file, left: &mut left })
+        .map(|zip| (zip.central_directory_start(), zip.len() as u64));
+    let directory = match directory {
+        Err(_) if left == 0 => return Err(too_many()),
+        Ok((_, entries)) if entries > most => return Err(too_many()),
+        directory => directory.map_err(|e| broken(e.to_string()))?.0,
+    };
+    let repeated = repeated_names(&mut file, directory).map_err(|e| broken(e.to_string()))?;
+    let zip = ZipArchive::new(file).map_err(|e| broken(e.to_string()))?;
+    Ok(Opened { zip, repeated })
+}
+
+fn too_many() -> ImportError {
+    ImportError::new("", 0, "", Code::TooManyFiles, "")
 }
 
 impl Archive {
-    /// Opens a zip out of which no more than `limit` bytes shall come, whatever it claims. Entries that do not belong to
-    /// a set are added to the errors.
-    pub fn open(file: File, limit: u64, errors: &mut Vec<ImportError>) -> Result<Self, ImportError> {
-        let broken = |why: String| ImportError::new("", 0, "", Code::NotAZip, &why);
-        let too_many = || ImportError::new("", 0, "", Code::TooManyFiles, "");
-        let mut file = BufReader::with_capacity(1 << 16, file);
-        if claimed_entries(&mut file).map_err(|e| broken(e.to_string()))? > MOST_ENTRIES {
+    /// Entries that do not belong to a set are added to the errors.
+    pub fn new(Opened { zip, repeated }: Opened, errors: &mut Vec<ImportError>) -> Result<Self, ImportError> {
+        if zip.len() as u64 > MOST_ENTRIES {
             return Err(too_many());
         }
-        let mut left = LARGEST_DIRECTORY;
-        let directory = ZipArchive::new(Bounded { inner: &mut file, left: &mut left })
-            .map(|zip| (zip.central_directory_start(), zip.len() as u64));
-        let directory = match directory {
-            Err(_) if left == 0 => return Err(too_many()),
-            Ok((_, entries)) if entries > MOST_ENTRIES => return Err(too_many()),
-            directory => directory.map_err(|e| broken(e.to_string()))?.0,
-        };
-        let repeated = repeated_names(&mut file, directory).map_err(|e| broken(e.to_string()))?;
-        let zip = ZipArchive::new(file).map_err(|e| broken(e.to_string()))?;
-        let mut archive = Self { zip, entries: BTreeMap::new(), left: limit };
+        let mut archive = Self { zip, entries: BTreeMap::new() };
         for name in repeated {
             errors.push(ImportError::new(&name, 0, "", Code::DuplicateFile, &name));
         }
@@ -78,16 +92,9 @@ impl Archive {
         self.entries.contains_key(stem)
     }
 
-    /// Rows of a file of the set.
-    pub fn rows(&mut self, stem: &str) -> Result<Rows<impl Read>, RowFault> {
-        let entry = self.entries.get(stem).and_then(|index| self.zip.by_index(*index).ok());
-        let inner = entry.ok_or(RowFault { line: 1, code: Code::BadEntry, last: true })?;
-        Ok(Rows::new(Bounded { inner, left: &mut self.left }))
-    }
-
-    /// All that may be unpacked has been.
-    pub fn is_exhausted(&self) -> bool {
-        self.left == 0
+    /// The bytes of a file of the set.
+    pub fn read<'a>(&'a mut self, stem: &str) -> Option<impl Read + use<'a>> {
+        self.zip.by_index(*self.entries.get(stem)?).ok()
     }
 }
 
@@ -130,9 +137,9 @@ fn repeated_names(file: &mut BufReader<File>, directory: u64) -> io::Result<BTre
 }
 
 /// Hands out what there is, and fails when more would come than is left.
-struct Bounded<'a, R> {
-    inner: R,
-    left: &'a mut u64,
+pub struct Bounded<'a, R> {
+    pub inner: R,
+    pub left: &'a mut u64,
 }
 
 /// More would come out of a zip than may.

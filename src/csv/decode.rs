@@ -9,6 +9,7 @@ use super::edition::Column;
 use super::manifest::Mode;
 use super::package::{DataFile, Package};
 use super::rows::Row;
+use super::workbook::fault_of_mark;
 use crate::roster::japan::{Extension, JapanRules, extension_of_column, parse_extension};
 use crate::roster::value::check_text;
 use crate::roster::{Code, EntityType, Fault, Field, Record, is_sourced_id, with_record};
@@ -125,7 +126,7 @@ fn decode_file<R: JapanRules>(
     file: usize,
     out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
 ) -> Result<bool, Stopped> {
-    let mut decoder = Decoder::new(&package.files[file], package.edition.is_japan());
+    let mut decoder = Decoder::new(&package.files[file], package.edition.is_japan(), package.has_marks());
     let name = package.files[file].name();
     let error = |line, code| Decoded::Error(ImportError::new(&name, line, "", code, ""));
     let mut rows = match package.rows(file) {
@@ -133,25 +134,33 @@ fn decode_file<R: JapanRules>(
         Err(fault) => return out(error(fault.line, fault.code)).map(|()| false),
     };
     let mut empty = true;
-    loop {
+    let whole = loop {
         match rows.read() {
+            // Spreadsheets write rows of commas alone for cells that once held something.
+            Ok(Some(row)) if row.width() > 1 && row.is_blank() => continue,
             Ok(Some(row)) => decoder.row::<R>(row, out)?,
-            Ok(None) if empty => return out(error(1, Code::NoRows)).map(|()| true),
-            Ok(None) => return Ok(true),
+            Ok(None) if empty => break out(error(1, Code::NoRows)).map(|()| true)?,
+            Ok(None) => break true,
             Err(fault) => {
                 out(error(fault.line, fault.code))?;
                 if fault.last {
-                    return Ok(false);
+                    break false;
                 }
             }
         }
         empty = false;
-    }
+    };
+    let encoding = rows.encoding();
+    drop(rows);
+    package.note(file, encoding);
+    Ok(whole)
 }
 
 struct Decoder {
     mode: Mode,
     japan: bool,
+    /// Bytes that are no text say what is wrong with the cell.
+    has_marks: bool,
     file: String,
     names: Vec<String>,
     columns: Vec<Column>,
@@ -165,11 +174,12 @@ struct Decoder {
 type Faults = Vec<(String, Code, String)>;
 
 impl Decoder {
-    fn new(file: &DataFile, japan: bool) -> Self {
+    fn new(file: &DataFile, japan: bool, has_marks: bool) -> Self {
         let header = &file.header;
         Self {
             mode: file.mode,
             japan,
+            has_marks,
             file: file.name(),
             names: header.names.clone(),
             columns: header.columns.clone(),
@@ -186,14 +196,16 @@ impl Decoder {
         out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
         let mut faults = Faults::new();
-        let id = self.id_column.and_then(|i| row.get(i)).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or("");
+        let id = self.id_column.and_then(|i| row.get(i)).map(std::str::from_utf8);
+        let unreadable = matches!(id, Some(Err(_)));
+        let id = id.and_then(Result::ok).unwrap_or("");
         let id_fits = is_sourced_id(id);
         let mut withdrawn = false;
         let mut record = None;
         if row.width() != self.columns.len() {
             faults.push((String::new(), Code::RowWidth, format!("{} of {}", row.width(), self.columns.len())));
         } else {
-            if !id_fits {
+            if !id_fits && !unreadable {
                 let code = if id.is_empty() { Code::MissingRequired } else { Code::BadSourcedId };
                 faults.push(("sourcedId".to_owned(), code, id.to_owned()));
             }
@@ -218,7 +230,8 @@ impl Decoder {
         for (i, raw) in row.iter().enumerate() {
             let name = &self.names[i];
             let Ok(raw) = std::str::from_utf8(raw) else {
-                faults.push((name.clone(), Code::BadCharacter, String::new()));
+                let code = if self.has_marks { fault_of_mark(raw) } else { Code::BadCharacter };
+                faults.push((name.clone(), code, String::new()));
                 continue;
             };
             match self.columns[i] {

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::decode::{Decoded, Stopped, decode};
+use super::input::Upload;
 use super::job::{self, Job};
 use super::manifest::Mode;
 use super::options::Options;
@@ -78,6 +79,12 @@ pub struct Import {
     place: Place,
     progress: watch::Sender<Progress>,
     cancel: Arc<watch::Sender<bool>>,
+}
+
+impl From<Stopped> for CommandError {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Internal("an import's other half has stopped".into())
+    }
 }
 
 impl From<sqlx::Error> for CommandError {
@@ -195,32 +202,38 @@ pub(super) fn seconds(since: Instant) -> f64 {
 
 impl Run {
     /// Decodes in a thread of its own; stages what comes. Gives what was read and the number of errors.
-    pub(super) async fn read(&mut self, file: File, limit: u64) -> Result<(Read, i64), Failure> {
+    pub(super) async fn read(&mut self, upload: Upload) -> Result<(Read, i64), Failure> {
         let (items, mut received) = mpsc::channel::<Vec<Decoded>>(4);
-        let reader = tokio::task::spawn_blocking(move || read_package(file, limit, items));
-        let mut stager = Stager::new(&self.staging, &self.record.tenant, self.record.id, &mut self.conn);
+        let reader = tokio::task::spawn_blocking(move || read_package(upload, items));
+        let (mut stager, blocks) = Stager::new();
         let mut rows: BTreeMap<&'static str, u64> = BTreeMap::new();
-        let mut done = 0;
-        while let Some(items) = received.recv().await {
-            for item in items {
-                match item {
-                    Decoded::Row(row) => {
-                        *rows.entry(row.kind.entity().collection).or_default() += 1;
-                        done += 1;
-                        stager.row(&row).await?;
+        let progress = &self.progress;
+        let gather = async {
+            let mut done = 0;
+            while let Some(items) = received.recv().await {
+                for item in items {
+                    match item {
+                        Decoded::Row(row) => {
+                            *rows.entry(row.kind.entity().collection).or_default() += 1;
+                            done += 1;
+                            stager.row(&row).await?;
+                        }
+                        Decoded::Reference(slot, id) => stager.reference(slot, &id).await?,
+                        Decoded::Error(error) => stager.error(error).await?,
                     }
-                    Decoded::Reference(slot, id) => stager.reference(slot, &id).await?,
-                    Decoded::Error(error) => stager.error(error).await?,
                 }
+                progress.send_replace(Progress { state: "reading", done, total: None });
             }
-            self.progress.send_replace(Progress { state: "reading", done, total: None });
-        }
-        let errors = stager.finish().await?;
+            stager.finish().await
+        };
+        let (gathered, written) = tokio::join!(gather, blocks.write(&mut self.conn, &self.staging, &self.record));
+        let errors = written?;
+        gathered?;
         let mut read = reader.await.map_err(|e| CommandError::Internal(e.to_string()))?;
         let mut rows: serde_json::Map<String, serde_json::Value> =
             rows.into_iter().map(|(file, n)| (file.to_owned(), n.into())).collect();
         rows.extend(read.not_read.drain(..).map(|file| (file, serde_json::Value::Null)));
-        self.record.read(&mut self.conn, read.edition, rows, errors, read.sha256.take()).await?;
+        self.record.read(&mut self.conn, read.edition, rows, &read.encodings, errors, read.sha256.take()).await?;
         Ok((read, errors))
     }
 }
@@ -231,12 +244,16 @@ pub(super) struct Read {
     not_read: Vec<String>,
     pub unread: Vec<EntityType>,
     pub edition: Option<&'static str>,
+    /// By file.
+    encodings: BTreeMap<String, &'static str>,
+    /// Types of which nothing is withdrawn for being absent, since nobody said that the file tells all.
+    pub not_withdrawn: Vec<EntityType>,
     sha256: Option<Vec<u8>>,
 }
 
-fn read_package(file: File, limit: u64, items: mpsc::Sender<Vec<Decoded>>) -> Read {
-    let mut read = Read { sha256: sha256(&file).ok(), ..Read::default() };
-    let mut package = match Package::open(file, limit) {
+fn read_package(upload: Upload, items: mpsc::Sender<Vec<Decoded>>) -> Read {
+    let mut read = Read { sha256: sha256(&upload.file).ok(), ..Read::default() };
+    let mut package = match Package::open(upload) {
         Ok(package) => package,
         Err(errors) => {
             let _ = items.blocking_send(errors.into_iter().map(Decoded::Error).collect());
@@ -244,7 +261,10 @@ fn read_package(file: File, limit: u64, items: mpsc::Sender<Vec<Decoded>>) -> Re
         }
     };
     read.edition = Some(package.edition.name());
-    read.modes = package.files.iter().map(|f| (f.kind, f.mode)).collect();
+    let of_all = |mode| mode == Mode::Bulk && package.adds_only;
+    read.not_withdrawn = package.files.iter().filter(|f| of_all(f.mode)).map(|f| f.kind).collect();
+    let planned = |mode| if of_all(mode) { Mode::Delta } else { mode };
+    read.modes = package.files.iter().map(|f| (f.kind, planned(f.mode))).collect();
     read.not_read = std::mem::take(&mut package.not_read);
     let (mut block, mut bytes) = (Vec::with_capacity(BLOCK), 0);
     let sent = decode(&mut package, &mut |item| {
@@ -260,6 +280,7 @@ fn read_package(file: File, limit: u64, items: mpsc::Sender<Vec<Decoded>>) -> Re
     if sent.is_ok() {
         let _ = items.blocking_send(block);
     }
+    read.encodings = package.encodings();
     read.unread = package.unread;
     read
 }

@@ -53,6 +53,9 @@ pub struct Job {
     /// Rows read per file; null for files of services that are not read yet.
     #[schemars(with = "BTreeMap<String, Option<u64>>")]
     pub rows: Json<serde_json::Value>,
+    /// In which encoding each file was.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub encodings: Json<BTreeMap<String, String>>,
     /// Per entity: created, changed, restored, withdrawn, unchanged. What was done, or would have been.
     #[schemars(with = "BTreeMap<String, Changes>")]
     pub changes: Json<serde_json::Value>,
@@ -82,7 +85,7 @@ pub struct Job {
     /// Rows with errors that are left out, by file.
     #[schemars(with = "BTreeMap<String, i64>")]
     pub left_out: Json<BTreeMap<String, i64>>,
-    /// Types of which, for rows left out, nothing is withdrawn for being absent.
+    /// Types of which nothing is withdrawn for being absent: rows were left out, or nobody said that the file tells all.
     #[schemars(with = "Vec<String>")]
     pub not_withdrawn: Json<Vec<EntityType>>,
     /// Who approved the plan.
@@ -145,7 +148,8 @@ pub struct JobError {
 }
 
 const JOB_COLUMNS: &str = "id, kind, reverts, state, file_name, bytes, edition, client, client_id, options, rows, \
-                           changes, phases, errors, errors_kept, plan, planned_at, thresholds, conflicts, difference, left_out, \
+                           encodings, changes, phases, errors, errors_kept, plan, planned_at, thresholds, conflicts, \
+                           difference, left_out, \
                            not_withdrawn, approved_by, failure, position, created_at, expires_at, finished_at, modes";
 
 /// The plans that wait for a decision; with `expired`, those whose time is over.

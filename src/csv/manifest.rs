@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ImportError;
-use super::archive::Archive;
 use super::edition::FILES;
+use super::input::Input;
 use crate::roster::Code;
 
 /// A manifest has 26 lines at most. Of a file that is something else altogether not everything is listed.
@@ -28,13 +28,13 @@ pub struct Manifest {
 
 impl Manifest {
     /// Reads it, as far as it can be read; what is wrong is added to the errors.
-    pub fn read(archive: &mut Archive, errors: &mut Vec<ImportError>) -> Self {
+    pub fn read(input: &mut Input, errors: &mut Vec<ImportError>) -> Self {
         let mut report = |line: u64, column: &str, code, value: &str| {
             errors.push(ImportError::new("manifest.csv", line, column, code, value));
         };
         let mut manifest = Self { readable: true, ..Self::default() };
         let mut seen = BTreeSet::new();
-        let mut rows = match archive.rows("manifest") {
+        let mut rows = match input.rows("manifest") {
             Ok(rows) => rows,
             Err(fault) => {
                 report(0, "", fault.code, "");
@@ -100,6 +100,9 @@ impl Manifest {
                 },
             }
         }
+        let encoding = rows.encoding();
+        drop(rows);
+        input.note("manifest", encoding);
         let wanted = ["manifest.version".to_owned(), "oneroster.version".to_owned()];
         for property in wanted.into_iter().chain(FILES.iter().map(|f| format!("file.{f}"))) {
             if !seen.contains(&property) {

@@ -1,6 +1,7 @@
 //! CSV intake: a OneRoster set goes in, all or nothing.
 //!
-//! `package` opens the zip (`archive`) and reads the `manifest`, `rows` parses, `edition` knows the headers, `decode`
+//! `input` tells what was handed in: a zip (`archive`), a CSV file or a `workbook`; `package` reads its `manifest` and headers,
+//! `encoding` makes UTF-8 of the text, `rows` parses it, `edition` knows the headers, `decode`
 //! turns rows into records, `stage` keeps them in Postgres, `check` looks at references, `good_rows` leaves out rows
 //! with errors, `plan` finds what differs from the roster, `threshold` says when that waits for a decision, `apply`
 //! appends it as one unit of work. `import` is an import from its arrival on, `run` leads it through the phases when
@@ -17,9 +18,11 @@ pub mod check;
 pub mod decision;
 pub mod decode;
 pub mod edition;
+pub mod encoding;
 pub mod good_rows;
 pub mod import;
 pub mod inbox;
+pub mod input;
 pub mod intake;
 pub mod interrupted;
 pub mod job;
@@ -38,6 +41,7 @@ pub mod stage;
 pub mod statistics;
 pub mod threshold;
 pub mod uploads;
+pub mod workbook;
 
 use crate::roster::Code;
 

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::encoding::Wish;
+
 /// When a plan is applied without being approved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -43,6 +45,20 @@ pub enum OnConflicts {
     Restore,
 }
 
+/// What the rows of a file that has no manifest tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum FileMode {
+    /// Changes, if their status is filled; else records that stand so, while others stay as they are.
+    #[default]
+    Auto,
+    /// All records that there are: others are withdrawn.
+    Bulk,
+    /// Changes.
+    Delta,
+}
+
 /// How an import is to be carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -51,6 +67,10 @@ pub struct Options {
     pub apply: Apply,
     pub on_errors: OnErrors,
     pub on_conflicts: OnConflicts,
+    /// In which the files are.
+    pub encoding: Wish,
+    /// Of a CSV file or workbook without manifest.
+    pub mode: FileMode,
 }
 
 /// An option by its name; for requests of all kinds.
@@ -62,6 +82,7 @@ pub fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
 pub const APPLY: [&str; 3] = ["never", "safe", "always"];
 pub const ON_ERRORS: [&str; 2] = ["reject", "applyGoodRows"];
 pub const ON_CONFLICTS: [&str; 3] = ["hold", "keep", "restore"];
+pub const MODES: [&str; 3] = ["auto", "bulk", "delta"];
 
 #[cfg(test)]
 mod tests {
@@ -72,6 +93,7 @@ mod tests {
         assert!(APPLY.iter().all(|name| named::<Apply>(name).is_some()));
         assert!(ON_ERRORS.iter().all(|name| named::<OnErrors>(name).is_some()));
         assert!(ON_CONFLICTS.iter().all(|name| named::<OnConflicts>(name).is_some()));
+        assert!(MODES.iter().all(|name| named::<FileMode>(name).is_some()));
         assert_eq!(named::<Apply>("sometimes"), None);
     }
 }

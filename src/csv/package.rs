@@ -1,18 +1,20 @@
 //! A set: its manifest and the headers of its files (CSV binding §1, §4).
 
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::ImportError;
-use super::archive::Archive;
 use super::edition::{Edition, FILES, Header, header};
+use super::encoding::Encoding;
+use super::input::{Input, Upload, separator_of};
 use super::manifest::{Manifest, Mode};
+use super::options::FileMode;
 use super::rows::{RowFault, Rows};
 use crate::roster::{Code, EntityType};
 
 /// A set whose manifest and headers have been read.
 pub struct Package {
-    archive: Archive,
+    input: Input,
     /// In the order of [`EntityType::ALL`].
     pub files: Vec<DataFile>,
     /// Files of other services (resources, gradebook), which are not read yet.
@@ -21,6 +23,8 @@ pub struct Package {
     pub errors: Vec<ImportError>,
     /// What the set should tell but could not be read, or not to its end.
     pub unread: Vec<EntityType>,
+    /// Nobody says that the files tell all, so that nothing is withdrawn for being absent.
+    pub adds_only: bool,
 }
 
 /// One data file of the set.
@@ -37,23 +41,34 @@ impl DataFile {
 }
 
 impl Package {
-    /// Opens a zip, out of which no more than `max_unpacked` bytes shall come. All that is wrong with the package as a
-    /// whole is in the error, or in `errors` when the rows can be read all the same.
-    pub fn open(zip: File, max_unpacked: u64) -> Result<Self, Vec<ImportError>> {
+    /// Opens what was handed in. All that is wrong with it as a whole is in the error, or in `errors` when the rows can
+    /// be read all the same.
+    pub fn open(upload: Upload) -> Result<Self, Vec<ImportError>> {
         let mut errors = Vec::new();
-        let mut archive = Archive::open(zip, max_unpacked, &mut errors).map_err(|error| vec![error])?;
-        if !archive.holds("manifest") {
-            errors.push(ImportError::new("manifest.csv", 0, "", Code::ManifestAbsent, ""));
+        let mode = upload.mode;
+        let mut input = Input::open(upload, &mut errors).map_err(|error| vec![error])?;
+        let has_manifest = input.holds("manifest");
+        let wrong = match (has_manifest, mode) {
+            (true, FileMode::Bulk | FileMode::Delta) => Some(Code::ModeWithManifest),
+            (false, _) if input.is_set() => Some(Code::ManifestAbsent),
+            _ => None,
+        };
+        if let Some(code) = wrong {
+            errors.push(ImportError::new("manifest.csv", 0, "", code, ""));
             return Err(errors);
         }
-        let manifest = Manifest::read(&mut archive, &mut errors);
+        let manifest = match has_manifest {
+            true => Manifest::read(&mut input, &mut errors),
+            false => input.made_up_manifest(mode),
+        };
         let mut package = Self {
-            archive,
+            input,
             files: Vec::new(),
             not_read: Vec::new(),
             edition: Edition::Base121,
             errors,
             unread: Vec::new(),
+            adds_only: !has_manifest && mode == FileMode::Auto,
         };
         package.open_files(&manifest);
         if !manifest.readable {
@@ -66,7 +81,7 @@ impl Package {
 
     fn open_files(&mut self, manifest: &Manifest) {
         for stem in FILES {
-            let mode = match (manifest.files.get(stem), self.archive.holds(stem)) {
+            let mode = match (manifest.files.get(stem), self.input.holds(stem)) {
                 (Some((line, Some(_))), false) => {
                     self.report(*line, stem, Code::ManifestMissingFile, "");
                     self.unread.extend(EntityType::from_file(stem));
@@ -85,6 +100,10 @@ impl Package {
                 continue;
             };
             match self.read_header(stem) {
+                Ok(names) if names.is_empty() => {
+                    self.errors.push(ImportError::new(&format!("{stem}.csv"), 1, "", Code::NoRows, ""));
+                    self.unread.push(kind);
+                }
                 Ok(names) => {
                     let header = header(kind, names);
                     let file = format!("{stem}.csv");
@@ -107,21 +126,56 @@ impl Package {
     }
 
     fn read_header(&mut self, stem: &str) -> Result<Vec<String>, RowFault> {
-        let mut rows = self.archive.rows(stem)?;
-        let Some(row) = rows.read()? else { return Ok(Vec::new()) };
-        let names = row.texts().ok_or(RowFault { line: 1, code: Code::BadCharacter, last: true })?;
-        Ok(names.into_iter().map(str::to_owned).collect())
+        self.input.begin(stem, |rows| {
+            header_row(rows).map_err(|fault| match fault.code {
+                // The whole file is one line.
+                Code::TooLong if rows.has_bare_cr() => RowFault { code: Code::LineEnds, ..fault },
+                _ => fault,
+            })
+        })
     }
 
     /// The rows after the header.
-    pub fn rows(&mut self, file: usize) -> Result<Rows<impl Read>, RowFault> {
-        let mut rows = self.archive.rows(self.files[file].kind.entity().collection)?;
+    pub fn rows(&mut self, file: usize) -> Result<Rows<Box<dyn Read + '_>>, RowFault> {
+        let mut rows = self.input.rows(self.files[file].kind.entity().collection)?;
         rows.read()?;
         Ok(rows)
     }
 
+    /// Its fields may have marks, which say why a cell cannot be taken.
+    pub fn has_marks(&self) -> bool {
+        self.input.is_workbook()
+    }
+
+    /// Notes in which encoding a file was.
+    pub fn note(&mut self, file: usize, encoding: Encoding) {
+        self.input.note(self.files[file].kind.entity().collection, encoding);
+    }
+
+    /// By file, without `.csv`.
+    pub fn encodings(&self) -> BTreeMap<String, &'static str> {
+        self.input.encodings()
+    }
+
     /// No further file can be read: all that may be unpacked has been.
     pub fn is_exhausted(&self) -> bool {
-        self.archive.is_exhausted()
+        self.input.is_exhausted()
     }
+}
+
+/// The names in the first row; a fault when it is clear why there are none.
+fn header_row(rows: &mut Rows<Box<dyn Read + '_>>) -> Result<Vec<String>, RowFault> {
+    let fault = |code| RowFault { line: 1, code, last: true };
+    let Some(row) = rows.read()? else { return Ok(Vec::new()) };
+    let names = row.texts().ok_or(fault(Code::BadCharacter))?;
+    if separator_of(&names).is_some() {
+        return Err(fault(Code::WrongSeparator));
+    }
+    if names[0].starts_with("sep=") {
+        return Err(fault(Code::SeparatorLine));
+    }
+    if names.iter().any(|name| name.contains('\r')) {
+        return Err(fault(Code::LineEnds));
+    }
+    Ok(names.into_iter().map(str::to_owned).collect())
 }

@@ -100,17 +100,19 @@ impl JobRecord {
             .map(|done| done.rows_affected() == 1)
     }
 
-    /// What was read: the edition, the rows per file, the errors found so far and the file's SHA-256.
+    /// What was read: the edition, the rows and the encoding per file, the errors found so far and the file's SHA-256.
     pub async fn read(
         &self,
         conn: &mut PgConnection,
         edition: Option<&str>,
         rows: serde_json::Map<String, serde_json::Value>,
+        encodings: &BTreeMap<String, &str>,
         errors: i64,
         sha256: Option<Vec<u8>>,
     ) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "update import_jobs set edition = $3, rows = $4, errors = $5, sha256 = $6 where tenant = $1 and id = $2",
+            "update import_jobs set edition = $3, rows = $4, errors = $5, sha256 = $6, encodings = $7
+              where tenant = $1 and id = $2",
         )
         .bind(self.tenant.as_str())
         .bind(self.id)
@@ -118,6 +120,7 @@ impl JobRecord {
         .bind(Json(rows))
         .bind(errors)
         .bind(sha256)
+        .bind(Json(encodings))
         .execute(conn)
         .await
         .map(drop)

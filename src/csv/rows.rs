@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 
 use super::archive::fault_of;
+use super::encoding::{Encoding, Utf8Text, Wish};
 use crate::roster::Code;
 
 /// Bytes in a row, quotes taken off. Real ones are far below; a quote that is never closed is far above.
@@ -13,7 +14,7 @@ pub const MOST_FIELDS: usize = 1_000;
 /// Reads rows. The parser is the csv crate's own, without that crate's reader, whose row takes all the memory that an
 /// unclosed quote asks for, and which does not tell of the quote.
 pub struct Rows<R> {
-    input: BufReader<PlainText<R>>,
+    input: BufReader<PlainText<Utf8Text<R>>>,
     parser: csv_core::Reader,
     text: Vec<u8>,
     ends: Vec<usize>,
@@ -51,6 +52,11 @@ impl<'a> Row<'a> {
         (0..self.width()).filter_map(move |field| self.get(field))
     }
 
+    /// Nothing stands in it.
+    pub fn is_blank(&self) -> bool {
+        self.text.is_empty()
+    }
+
     /// All fields as text, or none when one is not UTF-8.
     pub fn texts(self) -> Option<Vec<&'a str>> {
         self.iter().map(|field| std::str::from_utf8(field).ok()).collect()
@@ -58,8 +64,8 @@ impl<'a> Row<'a> {
 }
 
 impl<R: Read> Rows<R> {
-    pub fn new(file: R) -> Self {
-        let input = PlainText { inner: file, started: false, held: false };
+    pub fn new(file: R, wish: Wish) -> Self {
+        let input = PlainText { inner: Utf8Text::new(file, wish), started: false, held: false, bare: false };
         Self {
             input: BufReader::with_capacity(1 << 16, input),
             parser: csv_core::ReaderBuilder::new().terminator(csv_core::Terminator::Any(b'\n')).build(),
@@ -67,6 +73,16 @@ impl<R: Read> Rows<R> {
             text: vec![0; LONGEST_ROW + 1],
             ends: vec![0; MOST_FIELDS],
         }
+    }
+
+    /// In which the file is, as far as it has been read.
+    pub fn encoding(&self) -> Encoding {
+        self.input.get_ref().inner.encoding()
+    }
+
+    /// A CR without an LF has been read, which ends no line.
+    pub fn has_bare_cr(&self) -> bool {
+        self.input.get_ref().bare
     }
 
     /// The next row; `None` at the end. After a fault that is not the last one the row that follows can be read.
@@ -135,6 +151,8 @@ struct PlainText<R> {
     started: bool,
     /// A CR was the last byte read; it is passed on unless an LF follows.
     held: bool,
+    /// A CR was passed on.
+    bare: bool,
 }
 
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
@@ -180,6 +198,7 @@ impl<R: Read> Read for PlainText<R> {
             let mut kept = 0;
             for i in 0..end {
                 if !(buf[i] == b'\r' && i + 1 < end && buf[i + 1] == b'\n') {
+                    self.bare |= buf[i] == b'\r';
                     buf[kept] = buf[i];
                     kept += 1;
                 }
@@ -196,7 +215,7 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8]) -> Vec<Result<(u64, Vec<String>), RowFault>> {
-        let mut rows = Rows::new(text);
+        let mut rows = Rows::new(text, Wish::Auto);
         let mut all = Vec::new();
         loop {
             match rows.read() {
@@ -267,7 +286,7 @@ mod tests {
         fn line_ends_and_marks_are_made_plain(text in "[ab\\r\\n]{0,40}", mark in proptest::bool::ANY) {
             let mut bytes = if mark { BOM.to_vec() } else { vec![] };
             bytes.extend_from_slice(text.as_bytes());
-            let mut plain = PlainText { inner: Trickle(&bytes, 0), started: false, held: false };
+            let mut plain = PlainText { inner: Trickle(&bytes, 0), started: false, held: false, bare: false };
             let mut out = Vec::new();
             let mut buf = [0; 16];
             loop {

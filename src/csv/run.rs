@@ -12,9 +12,10 @@ use super::apply::{Origin, apply};
 use super::check::Checks;
 use super::good_rows::{Left, leave_bad_rows};
 use super::import::{Progress, Source, Task, patiently, seconds};
+use super::input::Upload;
 use super::job::{self, Difference};
 use super::manifest::Mode;
-use super::options::{Apply, OnConflicts, OnErrors};
+use super::options::{Apply, OnConflicts, OnErrors, Options};
 use super::plan::{ChangeCounts, Changes, Counts, plan};
 use super::record::{JobRecord, Phases, Planned};
 use super::stage::{Stager, Staging};
@@ -198,13 +199,16 @@ impl Run {
     /// Reads or looks up the rows, checks and plans.
     async fn prepare(&mut self) -> Result<Planned, Failure> {
         self.enter("reading").await?;
-        self.staging.create(&mut self.conn).await?;
         let source = std::mem::replace(&mut self.task.source, Source::Plan(String::new()));
+        let mut not_withdrawn = Vec::new();
         let (modes, errors) = match source {
             Source::Upload(file, limit) => {
-                let (read, errors) = self.read(file, limit).await?;
+                let Options { encoding, mode, .. } = self.task.options;
+                let name = self.task.file_name.clone();
+                let (read, errors) = self.read(Upload { file, name, limit, encoding, mode }).await?;
                 self.edition = read.edition.map(str::to_owned);
                 self.unread = read.unread;
+                not_withdrawn = read.not_withdrawn;
                 (read.modes, errors)
             }
             Source::Log(import) => {
@@ -226,7 +230,7 @@ impl Run {
             thresholds: Vec::new(),
             errors,
             left_out: BTreeMap::new(),
-            not_withdrawn: Vec::new(),
+            not_withdrawn,
             difference: None,
         };
         self.settle(&mut planned, at, false).await?;
@@ -242,13 +246,14 @@ impl Run {
         let mut source = self.log.db().acquire(tenant).await?;
         let unit = revert::unit(&mut source, tenant, &job).await?.ok_or_else(nothing)?;
         let span = (unit, job.position.unwrap_or(unit));
-        let mut stager = Stager::new(&self.staging, tenant, self.record.id, &mut self.conn);
+        let (stager, blocks) = Stager::new();
         let progress = &self.progress;
-        let modes = revert::stage(&mut source, &mut stager, tenant, span, |done| {
+        let gather = revert::stage(&mut source, stager, tenant, span, |done| {
             progress.send_replace(Progress { state: "reading", done, total: None });
-        })
-        .await?;
-        stager.finish().await?;
+        });
+        let (gathered, written) = tokio::join!(gather, blocks.write(&mut self.conn, &self.staging, &self.record));
+        written?;
+        let modes = gathered?;
         Ok(modes)
     }
 

@@ -3,6 +3,7 @@
 use encoding_rs::{EncoderResult, SHIFT_JIS};
 
 use super::options::Encoding;
+use crate::csv::encoding::ALIKE;
 
 /// How cells are written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,9 +42,6 @@ impl Style {
 /// A character has no place in the encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unmappable;
-
-/// Characters that the encoder has a like one for. They would come back as another.
-const ALIKE: [char; 3] = ['\u{a5}', '\u{203e}', '\u{2212}'];
 
 impl Encoding {
     /// Adds the bytes of a text.

@@ -27,6 +27,7 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
     let schema = schema
         .register(job_object())
         .register(object("ImportRows", "Rows read of a file.", rows_fields()))
+        .register(object("ImportFileEncoding", "In which encoding a file was.", encoding_fields()))
         .register(object(
             "ImportChanges",
             "What became of the records of a type, or would have become of them.",
@@ -96,7 +97,7 @@ fn job_object() -> Object {
             "notWithdrawn",
             TypeRef::named_nn_list_nn(TypeRef::STRING),
             |job| Some(Value::List(job.not_withdrawn.iter().map(|kind| kind.name().into()).collect())),
-            "Types of which, for rows left out, nothing is withdrawn for being absent.",
+            "Types of which nothing is withdrawn for being absent: rows were left out, or nobody said that the file tells all.",
         ),
         (
             "expiresAt",
@@ -149,6 +150,9 @@ fn job_object() -> Object {
             members::<i64>(&serde_json::json!(job.left_out.0))
         }))
         .field(parts("rows", "ImportRows", "Rows read, by file.", |job| members::<Option<i64>>(&job.rows.0)))
+        .field(parts("encodings", "ImportFileEncoding", "In which encoding each file was.", |job| {
+            members::<String>(&serde_json::json!(job.encodings.0))
+        }))
         .field(parts("changes", "ImportChanges", "What was done, or would have been, by type of record.", |job| {
             members::<Changes>(&job.changes.0)
         }))
@@ -182,6 +186,19 @@ fn rows_fields() -> Fields<(String, Option<i64>)> {
             TypeRef::named(TypeRef::INT),
             |rows| Some(rows.1?.into()),
             "Null for files of services that are not read yet.",
+        ),
+    ]
+}
+
+fn encoding_fields() -> Fields<(String, String)> {
+    let text = || TypeRef::named_nn(TypeRef::STRING);
+    vec![
+        ("file", text(), |file| Some(file.0.as_str().into()), "Its name without `.csv`."),
+        (
+            "encoding",
+            text(),
+            |file| Some(file.1.as_str().into()),
+            "utf-8, utf-8-bom, utf-16le, utf-16be, cp932 or euc-jp.",
         ),
     ]
 }

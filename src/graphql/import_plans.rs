@@ -16,9 +16,10 @@ use super::imports::{MOST, desk, refused, seconds, wait};
 use super::mutation::UserError;
 use super::plan::Cost;
 use crate::csv::decision::{DecisionError, GiveUp, Refused};
+use crate::csv::encoding::WISHES;
 use crate::csv::job::{self, Difference, Job};
 use crate::csv::listing::{self, LaterChange, Member, PlannedRecord, SchoolChanges, Selection, place};
-use crate::csv::options::{APPLY, ON_CONFLICTS, ON_ERRORS, Options, named};
+use crate::csv::options::{APPLY, MODES, ON_CONFLICTS, ON_ERRORS, Options, named};
 use crate::csv::plan::KINDS;
 use crate::csv::threshold::Passed;
 use crate::rest::plans::{asker, sees};
@@ -27,7 +28,7 @@ use crate::roster::EntityType;
 const DEFAULT: i64 = 100;
 
 /// Enums of options and of what becomes of records: name, values, meaning.
-const ENUMS: [(&str, &[&str], &str); 4] = [
+const ENUMS: [(&str, &[&str], &str); 6] = [
     (
         "ImportApply",
         &APPLY,
@@ -38,6 +39,13 @@ const ENUMS: [(&str, &[&str], &str); 4] = [
         "ImportConflicts",
         &ON_CONFLICTS,
         "Records that changed after the import that is taken back: somebody decides, they stay, or are taken back as well.",
+    ),
+    ("ImportEncoding", &WISHES, "In which the files of a set are: told by their bytes, or one of these."),
+    (
+        "ImportMode",
+        &MODES,
+        "What the rows of a CSV file or workbook without manifest tell: all records, so that others are withdrawn, or \
+         changes. AUTO: changes if their status is filled, else records that stand so, while others stay as they are.",
     ),
     ("ImportPlanKind", &KINDS, "What becomes of a record."),
 ];
@@ -54,14 +62,14 @@ const DECISIONS: [(&str, &str, &str); 4] = [
     ("revertImport", "RevertImportInput", "Takes a completed import back, by a new import."),
 ];
 
-/// `applyGoodRows` is APPLY_GOOD_ROWS.
+/// `applyGoodRows` is APPLY_GOOD_ROWS, `utf-8` UTF_8.
 fn item(name: &str) -> String {
     let mut item = String::new();
     for c in name.chars() {
         if c.is_ascii_uppercase() {
             item.push('_');
         }
-        item.push(c.to_ascii_uppercase());
+        item.push(if c == '-' { '_' } else { c.to_ascii_uppercase() });
     }
     item
 }
@@ -77,6 +85,8 @@ pub fn options(input: &serde_json::Value) -> Options {
         apply: option(&APPLY, input["apply"].as_str()).unwrap_or_default(),
         on_errors: option(&ON_ERRORS, input["onErrors"].as_str()).unwrap_or_default(),
         on_conflicts: option(&ON_CONFLICTS, input["conflicts"].as_str()).unwrap_or_default(),
+        encoding: option(&WISHES, input["encoding"].as_str()).unwrap_or_default(),
+        mode: option(&MODES, input["mode"].as_str()).unwrap_or_default(),
     }
 }
 

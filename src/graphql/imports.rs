@@ -35,7 +35,7 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
         .description("For `startImport`.")
         .field(
             InputValue::new("file", TypeRef::named_nn(TypeRef::UPLOAD))
-                .description("The zip: a variable, sent as the GraphQL multipart request specification has it."),
+                .description("The set (zip), CSV file or workbook: a variable, sent as the GraphQL multipart request specification has it."),
         )
         .field(option_input(
             "apply",
@@ -43,6 +43,8 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
             "When the plan is applied without being approved; SAFE without it.",
         ))
         .field(option_input("onErrors", "ImportOnErrors", "What becomes of a set that has errors; REJECT without it."))
+        .field(option_input("encoding", "ImportEncoding", "In which the files are; AUTO without it."))
+        .field(option_input("mode", "ImportMode", "Of a CSV file or workbook without manifest; AUTO without it."))
         .field(wait());
     let schema = schema
         .enable_uploading()

@@ -3,24 +3,28 @@
 use std::collections::HashMap;
 use std::fs::File;
 
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures::TryStreamExt;
+use futures::{StreamExt as _, TryStreamExt, stream};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::address::PublicAddress;
+use super::answer::Broken;
 use super::error::HubError;
 use super::extract::{HubPath, HubQuery, Importer};
 use super::patience::is_stalled;
-use super::plans::{asker, import_options, told};
+use super::plans::{asker, import_options, known, told};
 use super::{Hub, POSITION};
+use crate::csv::encoding::Encoding;
 use crate::csv::intake::Intake;
 use crate::csv::job::{self, Job, JobError};
+use crate::export::errors::{ErrorRows, encoding_of};
 use crate::roster::{Code, Language};
 
 /// RFC 7240: `Prefer: wait=30` asks to hold the answer until the import has ended.
@@ -31,11 +35,12 @@ pub fn router() -> Router<Hub> {
         .route("/imports", post(create).get(list))
         .route("/imports/{id}", get(single))
         .route("/imports/{id}/errors", get(errors))
+        .route("/imports/{id}/errors.csv", get(error_file))
         .layer(DefaultBodyLimit::disable()) // counted as it streams, against the configured limit
 }
 
-/// `POST /imports?apply=&onErrors=`: a zip as the body, or as the first file of a multipart form. 202, or the job at rest if the client
-/// prefers to wait.
+/// `POST /imports?apply=&onErrors=&encoding=&mode=`: a set, CSV file or workbook as the body, or as the first file of a
+/// multipart form. 202, or the job at rest if the client prefers to wait.
 async fn create(
     Importer(client): Importer,
     State(hub): State<Hub>,
@@ -175,6 +180,80 @@ async fn errors(
     let errors = job::errors(&hub.log, &client.tenant, id, after, limit).await?;
     let errors = errors.into_iter().map(ListedError::from).collect();
     Ok(Json(ErrorPage { total: job.errors, errors }).into_response())
+}
+
+/// Errors that are read at once.
+const PAGE: i64 = 1_000;
+
+/// `GET /imports/{id}/errors.csv?lang=&encoding=`: all errors as a CSV file, sent as they are read.
+async fn error_file(
+    Importer(client): Importer,
+    State(hub): State<Hub>,
+    HubPath(id): HubPath<Uuid>,
+    HubQuery(query): HubQuery<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Response, HubError> {
+    known(&query, &["lang", "encoding"])?;
+    let language = match query.get("lang").map(String::as_str) {
+        Some("en") => Language::English,
+        Some("ja") => Language::Japanese,
+        Some(_) => return Err(HubError::bad_request("lang is one of en, ja.")),
+        None => preferred(&headers),
+    };
+    let job = job::find(&hub.log, &client.tenant, id).await?.ok_or_else(|| HubError::not_found("import"))?;
+    let encoding = match query.get("encoding") {
+        None => encoding_of(&job),
+        Some(name) => Encoding::from_name(name).ok_or_else(|| {
+            HubError::bad_request(format!("encoding is one of {}.", Encoding::ALL.map(Encoding::name).join(", ")))
+        })?,
+    };
+    let rows = ErrorRows { encoding, language };
+    let (log, tenant) = (hub.log.clone(), client.tenant.clone());
+    let first = job::errors(&log, &tenant, id, 0, PAGE).await?;
+    // No connection is kept while the client takes its time.
+    let pages = stream::try_unfold(Some(first), move |page| {
+        let (log, tenant) = (log.clone(), tenant.clone());
+        async move {
+            let Some(page) = page else { return Ok::<_, Broken>(None) };
+            let next = match page.last() {
+                Some(last) if page.len() as i64 == PAGE => {
+                    Some(job::errors(&log, &tenant, id, last.number, PAGE).await.map_err(|_| Broken)?)
+                }
+                _ => None,
+            };
+            Ok(Some((Bytes::from(rows.rows(&page)), next)))
+        }
+    });
+    let body = stream::once(async move { Ok(Bytes::from(rows.header())) }).chain(pages);
+    let kind = format!("text/csv; charset={}; header=present", encoding.charset());
+    let name = format!("attachment; filename=\"errors-{id}.csv\"");
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_DISPOSITION, name),
+        (header::CONTENT_LANGUAGE, language.choose("en", "ja").to_owned()),
+        (header::VARY, "accept-language".to_owned()),
+    ];
+    // Compression asks once more after the end.
+    Ok((headers, Body::from_stream(body.fuse())).into_response())
+}
+
+/// The one of the two languages that the client would rather have.
+fn preferred(headers: &HeaderMap) -> Language {
+    let accepted = headers.get_all(header::ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok());
+    let mut best = (0.0, Language::English);
+    for range in accepted.flat_map(|value| value.split(',')) {
+        let (tag, weight) = range.split_once(";q=").unwrap_or((range, "1"));
+        let language = match tag.trim().get(..2).map(str::to_ascii_lowercase).as_deref() {
+            Some("ja") => Language::Japanese,
+            Some("en") => Language::English,
+            _ => continue,
+        };
+        let weight: f64 = weight.trim().parse().unwrap_or(0.0);
+        if weight > best.0 {
+            best = (weight, language);
+        }
+    }
+    best.1
 }
 
 impl From<JobError> for ListedError {

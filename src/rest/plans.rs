@@ -19,10 +19,11 @@ use super::extract::{HubPath, HubQuery, Importer};
 use super::imports::{answer, number, wait};
 use crate::auth::{Client, Scope};
 use crate::csv::decision::{DecisionError, GiveUp, Refused};
+use crate::csv::encoding::WISHES;
 use crate::csv::import::Asker;
 use crate::csv::job::{self, Difference, Job};
 use crate::csv::listing::{self, PlannedRecord, SchoolChanges, Selection, place};
-use crate::csv::options::{APPLY, ON_CONFLICTS, ON_ERRORS, Options, named};
+use crate::csv::options::{APPLY, MODES, ON_CONFLICTS, ON_ERRORS, Options, named};
 use crate::csv::plan::{Changes, KINDS};
 use crate::csv::threshold::Passed;
 use crate::roster::EntityType;
@@ -92,11 +93,13 @@ pub fn options(query: &HashMap<String, String>) -> Result<Options, HubError> {
         apply: one_of(query, "apply", &APPLY)?.unwrap_or(default.apply),
         on_errors: one_of(query, "onErrors", &ON_ERRORS)?.unwrap_or(default.on_errors),
         on_conflicts: one_of(query, "conflicts", &ON_CONFLICTS)?.unwrap_or(default.on_conflicts),
+        encoding: one_of(query, "encoding", &WISHES)?.unwrap_or(default.encoding),
+        mode: one_of(query, "mode", &MODES)?.unwrap_or(default.mode),
     })
 }
 
 /// Parameters of an import, however it is handed in; no others may be there.
-pub const IMPORT: &[&str] = &["apply", "onErrors"];
+pub const IMPORT: &[&str] = &["apply", "onErrors", "encoding", "mode"];
 
 /// Options of an import, which are all that the request's parameters may be.
 pub fn import_options(query: &HashMap<String, String>) -> Result<Options, HubError> {

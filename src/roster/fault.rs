@@ -75,10 +75,25 @@ impl Language {
 codes! {
     "The package" / "セット全体" {
         NotAZip "not_a_zip":
-            "The file is not a zip archive, or it is damaged.",
-            "Export the set again and send the zip as it is.",
-            "ZIPファイルではないか、壊れています。",
-            "もう一度書き出し、ZIPファイルをそのまま送ってください。";
+            "The file is no zip, no CSV file of the binding and no workbook (.xlsx), or it is damaged.",
+            "Export the set again and send the file as it is.",
+            "ZIPファイルでも、OneRosterのCSVファイルでも、Excelブック（.xlsx）でもないか、壊れています。",
+            "もう一度書き出し、ファイルをそのまま送ってください。";
+        UnrecognizedFile "unrecognized_file":
+            "Neither the name of this file or sheet nor its header tells which file of the binding it is.",
+            "Name it as the binding does, such as users.csv or users, or correct its header.",
+            "このファイルまたはシートが、名前からも見出しからもOneRosterのどのファイルか分かりません。",
+            "users.csv や users のように定められた名前にするか、見出しを直してください。";
+        ModeWithManifest "mode_with_manifest":
+            "A mode was given, but there is a manifest, which says the mode of each file.",
+            "Leave the mode out.",
+            "mode が指定されましたが、各ファイルの区分はマニフェストにあります。",
+            "mode の指定をやめてください。";
+        BadWorkbook "bad_workbook":
+            "The workbook cannot be read: it is damaged, protected by a password, or empty.",
+            "Save it again in Excel as .xlsx without a password.",
+            "ブックを読めません（破損、パスワード保護、または空）。",
+            "Excelでパスワードなしの .xlsx として保存し直してください。";
         BadEntry "bad_entry":
             "An entry of the zip cannot be read: it is damaged, encrypted, a link, or in a folder.",
             "Put all files at the root of the zip, without a password, and zip them again.",
@@ -137,10 +152,25 @@ codes! {
     }
     "A file" / "ファイル" {
         BadCharacter "bad_character":
-            "These bytes are not UTF-8, or the character is not allowed in text.",
-            "Save the file as UTF-8.",
-            "UTF-8として読めないか、使えない文字です。",
-            "UTF-8で保存してください。";
+            "These bytes are no character of the file's encoding, or a character was lost and replaced before (U+FFFD).",
+            "Write the value again, or save the file as UTF-8.",
+            "ファイルの文字コードとして読めないか、以前の変換で失われた文字（U+FFFD）があります。",
+            "値を入力し直すか、UTF-8で保存してください。";
+        WrongSeparator "wrong_separator":
+            "The columns are separated by semicolons or tabs, not by commas. The file was not read.",
+            "Save it with commas: in Excel as CSV UTF-8 (Comma delimited).",
+            "列がコンマではなく、セミコロンまたはタブで区切られています。このファイルは読みませんでした。",
+            "コンマ区切りで保存してください（Excelでは「CSV UTF-8（コンマ区切り）」）。";
+        SeparatorLine "separator_line":
+            "The file begins with a line sep=… of Excel, not with its header. The file was not read.",
+            "Remove the line.",
+            "ファイルの先頭が見出しではなく、Excelの sep=… の行です。このファイルは読みませんでした。",
+            "その行を除いてください。";
+        LineEnds "line_ends":
+            "The lines end in CR alone, as on old Macintosh computers. The file was not read.",
+            "Save it with the line ends of Windows (CRLF).",
+            "行末が古いMacintoshの改行（CRのみ）です。このファイルは読みませんでした。",
+            "Windowsの改行（CRLF）で保存してください。";
         UnclosedQuote "unclosed_quote":
             "The quote that begins in this line is never closed. What follows could not be read.",
             "Close the quote; write a quote inside a value twice.",
@@ -167,9 +197,9 @@ codes! {
             "定めにない列です。",
             "列を除くか、metadata.… という名前で右端に置いてください。";
         NoRows "no_rows":
-            "The file has a header but no rows.",
+            "The file has no rows.",
             "Leave the file out and declare it absent.",
-            "見出しだけでデータ行がありません。",
+            "データ行がありません。",
             "ファイルを除き、absent としてください。";
         RowWidth "short_row":
             "The row has another number of fields than the header.",
@@ -255,6 +285,23 @@ codes! {
             "Write {type:identifier}, separated by commas.",
             "組として読めません。",
             "{type:identifier} の形でコンマ区切りにしてください。";
+    }
+    "A cell of a workbook" / "Excelブックのセル" {
+        FormulaCell "formula_cell":
+            "The cell holds a formula, whose result may be out of date.",
+            "Copy the column and paste it as values.",
+            "セルに数式があります。計算結果が最新とは限りません。",
+            "列をコピーし、値として貼り付けてください。";
+        ErrorCell "error_cell":
+            "The cell shows an error, such as #N/A.",
+            "Write the value.",
+            "セルが #N/A などのエラーになっています。",
+            "値を入力してください。";
+        TypedCell "typed_cell":
+            "Excel holds a number, a date or a truth value in this cell, which the column does not: zeros in front, or what was typed, may be lost.",
+            "Format the column as text and write the value again.",
+            "セルの値が数値、日付、または論理値になっていて、この列には使えません。先頭の0や入力した文字が失われた可能性があります。",
+            "列の書式を文字列にして、値を入力し直してください。";
     }
     "Rules of the standard" / "標準の規則" {
         DanglingReference "dangling_reference":

@@ -59,6 +59,8 @@ pub trait FieldValue: Sized {
 pub fn check_text(text: &str) -> Result<(), Code> {
     if text.chars().any(char::is_control) {
         Err(Code::BadText)
+    } else if text.contains(char::REPLACEMENT_CHARACTER) {
+        Err(Code::BadCharacter) // some program lost a character
     } else if text.len() > LONGEST_TEXT && text.chars().count() > LONGEST_TEXT {
         Err(Code::TooLong)
     } else {

@@ -9,11 +9,12 @@ use serde_json::{Map, Value, json};
 use super::document::{Access, Answer, Document, Operation, Parameter, Place};
 use super::exports::exports;
 use super::header::{self, Header};
-use super::plans;
+use super::plans::{self, option};
 use super::uploads::{follow, uploads};
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
 use crate::auth::Scope;
+use crate::csv::encoding::Encoding;
 use crate::csv::job::Job;
 use crate::rest::error::ErrorBody;
 use crate::rest::imports::{ErrorPage, ImportPage};
@@ -79,7 +80,12 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let create = Operation {
         access: access(),
         parameters: [plans::parameters(), vec![header::prefer()]].concat(),
-        body: vec![("application/zip", upload()), ("multipart/form-data", form)],
+        body: vec![
+            ("application/zip", upload()),
+            ("text/csv", upload()),
+            ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", upload()),
+            ("multipart/form-data", form),
+        ],
         answers: [
             vec![
                 ok::<Job>(
@@ -93,7 +99,12 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             failures(schemas, &[400, 401, 403, 408, 413, 429, 503]),
         ]
         .concat(),
-        ..operation("post", "/imports", "createImport", "Hands in a set: a zip, all of which is applied or nothing.")
+        ..operation(
+            "post",
+            "/imports",
+            "createImport",
+            "Hands in a set, CSV file or workbook, all of which is applied or nothing. Its bytes tell which it is.",
+        )
     };
     let list = Operation {
         access: access(),
@@ -134,7 +145,35 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             "The errors of an import, in English and Japanese.",
         )
     };
-    let mut operations = vec![create, list, single, errors];
+    let encodings = Encoding::ALL.map(Encoding::name);
+    let file = Operation {
+        access: access(),
+        parameters: vec![
+            id(),
+            Parameter {
+                key: "errors.lang".into(),
+                ..option("lang", &["en", "ja"], "Language of the texts; without it as Accept-Language says.")
+            },
+            Parameter {
+                key: "errors.encoding".into(),
+                ..option(
+                    "encoding",
+                    &encodings,
+                    "Encoding of the file; without it that of the files that were handed in.",
+                )
+            },
+        ],
+        answers: [
+            vec![Answer {
+                content: Some(("text/csv", upload())),
+                ..answer("200", "All errors.", &[&header::CONTENT_DISPOSITION])
+            }],
+            failures(schemas, &[400, 401, 403, 404, 429, 503]),
+        ]
+        .concat(),
+        ..operation("get", "/imports/{id}/errors.csv", "getImportErrorFile", "All errors of an import as a CSV file.")
+    };
+    let mut operations = vec![create, list, single, errors, file];
     operations.extend(plans::operations(schemas));
     operations.extend(follow(schemas));
     operations

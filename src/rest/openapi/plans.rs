@@ -7,8 +7,9 @@ use super::document::{Access, Operation, Parameter, Place};
 use super::header;
 use super::hub::{failures, number, ok, operation};
 use crate::auth::Scope;
+use crate::csv::encoding::WISHES;
 use crate::csv::job::Job;
-use crate::csv::options::{APPLY, ON_CONFLICTS, ON_ERRORS};
+use crate::csv::options::{APPLY, MODES, ON_CONFLICTS, ON_ERRORS};
 use crate::csv::plan::KINDS;
 use crate::rest::plans::{PlanAnswer, RecordPage};
 use crate::roster::EntityType;
@@ -30,11 +31,16 @@ pub(super) fn apply() -> Parameter {
     option("apply", &APPLY, doc)
 }
 
+const MODE: &str = "Of a CSV file or workbook without manifest: `bulk` tells all records, and others are withdrawn; \
+                    `delta` tells changes; `auto` is a delta if the rows have a status, else nothing is withdrawn.";
+
 /// Those of an import, however it is handed in.
 pub(super) fn parameters() -> Vec<Parameter> {
     vec![
         apply(),
         option("onErrors", &ON_ERRORS, "A set with errors is refused, or its rows without errors are applied."),
+        option("encoding", &WISHES, "In which the files are; `auto` by their bytes. A byte order mark counts more."),
+        option("mode", &MODES, MODE),
     ]
 }
 
