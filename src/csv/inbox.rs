@@ -24,7 +24,9 @@ use super::job::{self, Job};
 use super::record::JobRecord;
 use crate::command::CommandError;
 use crate::config::Config;
+use crate::export::errors::{ErrorRows, encoding_of};
 use crate::log::Tenant;
+use crate::roster::Language;
 use folder::{Mark, TAKEN, Taken, folders, open, own_folder, sets, short, taken};
 use outcome::Outcome;
 
@@ -194,11 +196,12 @@ impl Inbox {
         let (stamp, path, name) = (job.created_at, taken.path.clone(), taken.name.clone());
         let taken = Taken { path, job: taken.job, name };
         let mut outcome = blocking_in(folder, move |folder| Outcome::new(folder, place, stamp, &taken)).await?;
+        let rows = ErrorRows { encoding: encoding_of(&job), language: Language::Japanese };
         let mut after = (job.errors > 0).then_some(0);
         while let Some(number) = after {
             let errors = job::errors(self.intake.log(), tenant, job.id, number, ERRORS_AT_ONCE).await?;
             after = errors.last().map(|last| last.number);
-            outcome = blocking(move || outcome.errors(&errors)).await?;
+            outcome = blocking(move || outcome.errors(&errors, rows)).await?;
         }
         let result = serde_json::to_value(&job).map_err(io::Error::other)?;
         blocking(move || outcome.finish(&result)).await?;

@@ -40,8 +40,8 @@ mod run;
 pub mod stage;
 pub mod statistics;
 pub mod threshold;
-pub mod workbook;
 pub mod uploads;
+pub mod workbook;
 
 use crate::roster::Code;
 

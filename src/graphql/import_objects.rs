@@ -178,6 +178,18 @@ fn left_out_fields() -> Fields<(String, i64)> {
     ]
 }
 
+fn rows_fields() -> Fields<(String, Option<i64>)> {
+    vec![
+        ("file", TypeRef::named_nn(TypeRef::STRING), |rows| Some(rows.0.as_str().into()), "Its name without `.csv`."),
+        (
+            "count",
+            TypeRef::named(TypeRef::INT),
+            |rows| Some(rows.1?.into()),
+            "Null for files of services that are not read yet.",
+        ),
+    ]
+}
+
 fn encoding_fields() -> Fields<(String, String)> {
     let text = || TypeRef::named_nn(TypeRef::STRING);
     vec![
@@ -187,18 +199,6 @@ fn encoding_fields() -> Fields<(String, String)> {
             text(),
             |file| Some(file.1.as_str().into()),
             "utf-8, utf-8-bom, utf-16le, utf-16be, cp932 or euc-jp.",
-        ),
-    ]
-}
-
-fn rows_fields() -> Fields<(String, Option<i64>)> {
-    vec![
-        ("file", TypeRef::named_nn(TypeRef::STRING), |rows| Some(rows.0.as_str().into()), "Its name without `.csv`."),
-        (
-            "count",
-            TypeRef::named(TypeRef::INT),
-            |rows| Some(rows.1?.into()),
-            "Null for files of services that are not read yet.",
         ),
     ]
 }

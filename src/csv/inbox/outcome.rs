@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use super::folder::{Taken, new_file, own_folder};
 use crate::csv::job::JobError;
-use crate::export::text::Style;
-use crate::roster::{Code, Language};
+use crate::export::errors::ErrorRows;
 
 /// The files that tell what became of a set, until they get their names.
 pub(super) struct Outcome {
@@ -36,33 +35,16 @@ impl Outcome {
         self.named(&format!("{addition}.tmp"))
     }
 
-    pub fn errors(mut self, errors: &[JobError]) -> io::Result<Self> {
-        let mut text = String::new();
+    pub fn errors(mut self, errors: &[JobError], rows: ErrorRows) -> io::Result<Self> {
         let file = match self.errors.take() {
             Some(file) => file,
             None => {
-                text.push_str("\u{feff}number,file,line,column,code,value,message,mend,messageJa,mendJa\r\n");
-                new_file(&self.unfinished(".errors.csv"))?
+                let mut file = new_file(&self.unfinished(".errors.csv"))?;
+                file.write_all(&rows.header())?;
+                file
             }
         };
-        // What people open in a spreadsheet holds no formulas of others.
-        let style = Style { guard: true, ..Style::default() };
-        for error in errors {
-            let code = Code::from_name(&error.code);
-            let (number, line) = (error.number.to_string(), error.line.to_string());
-            let texts = [Language::English, Language::Japanese].map(|language| {
-                [code.map_or("", |code| code.message(language)), code.map_or("", |code| code.mend(language))]
-            });
-            let cells = [&number, &error.file, &line, &error.column, &error.code, &error.value].map(String::as_str);
-            for (n, cell) in cells.into_iter().chain(texts.into_iter().flatten()).enumerate() {
-                if n > 0 {
-                    text.push(',');
-                }
-                style.cell(cell, &mut text);
-            }
-            text.push_str("\r\n");
-        }
-        (&file).write_all(text.as_bytes())?;
+        (&file).write_all(&rows.rows(errors))?;
         self.errors = Some(file);
         Ok(self)
     }

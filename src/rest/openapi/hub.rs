@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::document::{Access, Answer, Document, Operation, Parameter, Place};
 use super::exports::exports;
 use super::header::{self, Header};
-use super::plans;
+use super::plans::{self, option};
 use super::uploads::{follow, uploads};
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
@@ -152,11 +152,11 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             id(),
             Parameter {
                 key: "errors.lang".into(),
-                ..plans::option("lang", &["en", "ja"], "Language of the texts; without it as Accept-Language says.")
+                ..option("lang", &["en", "ja"], "Language of the texts; without it as Accept-Language says.")
             },
             Parameter {
                 key: "errors.encoding".into(),
-                ..plans::option(
+                ..option(
                     "encoding",
                     &encodings,
                     "Encoding of the file; without it that of the files that were handed in.",

@@ -7,8 +7,8 @@ use super::document::{Access, Operation, Parameter, Place};
 use super::header;
 use super::hub::{failures, number, ok, operation};
 use crate::auth::Scope;
-use crate::csv::job::Job;
 use crate::csv::encoding::WISHES;
+use crate::csv::job::Job;
 use crate::csv::options::{APPLY, MODES, ON_CONFLICTS, ON_ERRORS};
 use crate::csv::plan::KINDS;
 use crate::rest::plans::{PlanAnswer, RecordPage};
@@ -31,6 +31,9 @@ pub(super) fn apply() -> Parameter {
     option("apply", &APPLY, doc)
 }
 
+const MODE: &str = "Of a CSV file or workbook without manifest: `bulk` tells all records, and others are withdrawn; \
+                    `delta` tells changes; `auto` is a delta if the rows have a status, else nothing is withdrawn.";
+
 /// Those of an import, however it is handed in.
 pub(super) fn parameters() -> Vec<Parameter> {
     vec![
@@ -49,9 +52,6 @@ pub(super) fn option(name: &'static str, values: &[&str], doc: &str) -> Paramete
 pub(super) fn parameter(name: &'static str, schema: serde_json::Value, doc: &str) -> Parameter {
     Parameter { key: format!("import.{name}"), name, place: Place::Query, schema, doc: doc.to_owned() }
 }
-
-const MODE: &str = "Of a CSV file or workbook without manifest: `bulk` tells all records, and others are withdrawn; \
-                    `delta` tells changes; `auto` is a delta if the rows have a status, else nothing is withdrawn.";
 
 const CONFLICTS: &str = "Records that changed after the import that is taken back: somebody decides (`hold`), they \
                          stay (`keep`), or are taken back as well (`restore`).";
