@@ -13,6 +13,7 @@
 pub mod apply;
 pub mod archive;
 pub mod check;
+pub mod conversion;
 pub mod decision;
 pub mod decode;
 pub mod edition;
@@ -23,6 +24,7 @@ pub mod input;
 pub mod intake;
 pub mod interrupted;
 pub mod job;
+mod lenient;
 pub mod listing;
 pub mod manifest;
 pub mod options;
@@ -31,9 +33,12 @@ pub mod plan;
 pub mod queue;
 pub mod record;
 pub mod revert;
+mod roles_1_1;
 pub mod rows;
+pub mod rules;
 mod run;
 pub mod stage;
+mod strict;
 pub mod threshold;
 pub mod workbook;
 

@@ -20,6 +20,7 @@ use super::plan::Cost;
 use super::planner::{Planner, forbidden};
 use super::upload::Uploads;
 use crate::auth::{Client, Scope};
+use crate::csv::conversion::Conversion;
 use crate::csv::intake::{Intake, LONGEST_WAIT, StartError};
 use crate::csv::job::{self, Job, JobError, STATES};
 use crate::csv::plan::Changes;
@@ -65,6 +66,12 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
             "When the plan is applied without being approved; SAFE without it.",
         ))
         .field(option_input("onErrors", "ImportOnErrors", "What becomes of a set that has errors; REJECT without it."))
+        .field(option_input(
+            "edition",
+            "ImportEdition",
+            "The edition that the set follows; without it, its manifest and columns tell.",
+        ))
+        .field(option_input("rules", "ImportRules", "How strictly it is looked at; as the server is set without it."))
         .field(option_input("encoding", "ImportEncoding", "In which the files are; AUTO without it."))
         .field(option_input("mode", "ImportMode", "Of a CSV file or workbook without manifest; AUTO without it."))
         .field(wait());
@@ -79,6 +86,7 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
         .register(payload("StartImportPayload", "What `startImport` came to."))
         .register(job_object())
         .register(object("ImportRows", "Rows read of a file.", rows_fields()))
+        .register(object("ImportConversion", "What of a set is not kept as it stands in its files.", conversion_fields()))
         .register(object("ImportFileEncoding", "In which encoding a file was.", encoding_fields()))
         .register(object(
             "ImportChanges",
@@ -205,6 +213,12 @@ fn job_object() -> Object {
             members::<i64>(&serde_json::json!(job.left_out.0))
         }))
         .field(parts("rows", "ImportRows", "Rows read, by file.", |job| members::<Option<i64>>(&job.rows.0)))
+        .field(parts(
+            "conversions",
+            "ImportConversion",
+            "What of the set is not kept as it stands in its files.",
+            |job| job.conversions.iter().cloned().map(FieldValue::owned_any).collect(),
+        ))
         .field(parts("encodings", "ImportFileEncoding", "In which encoding each file was.", |job| {
             members::<String>(&serde_json::json!(job.encodings.0))
         }))
@@ -241,6 +255,26 @@ fn rows_fields() -> Fields<(String, Option<i64>)> {
             TypeRef::named(TypeRef::INT),
             |rows| Some(rows.1?.into()),
             "Null for files of services that are not read yet.",
+        ),
+    ]
+}
+
+fn conversion_fields() -> Fields<Conversion> {
+    let text = || TypeRef::named_nn(TypeRef::STRING);
+    vec![
+        ("file", text(), |c| Some(c.file.as_str().into()), "Name of the file."),
+        ("column", text(), |c| Some(c.column.as_str().into()), "Empty when the whole file is meant."),
+        (
+            "kind",
+            text(),
+            |c| Some(serde_json::to_value(c.kind).ok()?.as_str()?.into()),
+            "fileNotRead, dropped, renamed, nullWord, mapped, repaired or accepted.",
+        ),
+        (
+            "rows",
+            TypeRef::named(TypeRef::INT),
+            |c| Some(c.rows?.into()),
+            "Rows that it is about; null when nobody counted.",
         ),
     ]
 }

@@ -48,7 +48,7 @@ async fn create(
     HubQuery(query): HubQuery<HashMap<String, String>>,
     request: Request,
 ) -> Result<Response, HubError> {
-    known(&query, &["apply", "onErrors", "encoding", "mode"])?;
+    known(&query, &["apply", "onErrors", "encoding", "mode", "edition", "rules"])?;
     let options = options(&query)?;
     if hub.imports.is_full() {
         return Err(HubError::busy()); // before the upload is sent in vain

@@ -13,9 +13,11 @@ use super::plans::{self, option};
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
 use crate::auth::Scope;
+use crate::csv::edition::NAMES;
 use crate::csv::encoding::{Encoding, WISHES};
 use crate::csv::job::Job;
 use crate::csv::options::{MODES, ON_ERRORS};
+use crate::csv::rules::STRICTNESSES;
 use crate::rest::error::ErrorBody;
 use crate::rest::imports::{ErrorPage, ImportPage};
 use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
@@ -90,6 +92,12 @@ fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
                 "In which the files are; `auto` by their bytes. A byte order mark counts more.",
             ),
             option("mode", &MODES, MODE),
+            option("edition", &NAMES, "The edition that the set follows; without it, its manifest and columns tell."),
+            option(
+                "rules",
+                &STRICTNESSES,
+                "How strictly the set is looked at. Without it, as the server is set: as a rule `standard`.",
+            ),
             header::prefer(),
         ],
         body: vec![
