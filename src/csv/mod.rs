@@ -1,7 +1,8 @@
 //! CSV intake: a OneRoster set goes in, all or nothing.
 //!
 //! `input` tells what was handed in: a zip (`archive`), a CSV file or a `workbook`; `package` reads its `manifest` and headers,
-//! `encoding` makes UTF-8 of the text, `rows` parses it, `edition` knows the headers, `decode`
+//! `encoding` makes UTF-8 of the text, `rows` parses it, `edition` knows the headers, `rules` how
+//! strictly they are looked at, `conversion` counts what is not kept, `roles_1_1` makes roles of OneRoster 1.1, `decode`
 //! turns rows into records, `stage` keeps them in Postgres, `check` looks at references, `good_rows` leaves out rows
 //! with errors, `plan` finds what differs from the roster, `threshold` says when that waits for a decision, `apply`
 //! appends it as one unit of work. `import` is an import from its arrival on, `run` leads it through the phases when
