@@ -94,7 +94,8 @@ async fn an_edition_can_be_named() {
     let whole = set(&[("orgs", "bulk", &orgs)]);
     assert_eq!(server.import(whole.clone()).await["edition"], "1.2.1");
     let found = codes(&server, whole, "?edition=1.2_JP").await;
-    assert_eq!(found, [("orgs.csv".into(), "name".into(), "half_width_katakana".into())]);
+    let expected: (String, String, String) = ("orgs.csv".into(), "name".into(), "half_width_katakana".into());
+    assert_eq!(found, [expected]);
     let older = format!(
         "{},metadata.jp.ShussekiNo\r\n",
         columns(EntityType::Enrollment).into_iter().map(|c| c.0).collect::<Vec<_>>().join(",")
@@ -233,7 +234,7 @@ async fn a_strict_import_finds_what_japanese_importers_refuse() {
         format!("{}ra,,,a,secondary,teacher,,,o,\r\nrb,,,b,primary,principal,,,o,\r\n", header(EntityType::Role));
     let enrollments =
         format!("{}e,,,c,o,a,teacher,true,2026-01-01,\r\nf,,,c,o,b,teacher,true,,\r\n", header(EntityType::Enrollment));
-    let files = [
+    let files: [(&str, &str, &str); 7] = [
         ("academicSessions", "bulk", sessions.as_str()),
         ("orgs", "bulk", &orgs),
         ("courses", "bulk", &courses),
@@ -253,7 +254,7 @@ async fn a_strict_import_finds_what_japanese_importers_refuse() {
     let names = header(EntityType::User).trim_end().to_owned();
     let people =
         format!("{names},metadata.jp.kanaGivenName,metadata.jp.kanaFamilyName\r\n{}{}", person('a'), person('b'));
-    let people = [("users", "bulk", people.as_str())];
+    let people: [(&str, &str, &str); 1] = [("users", "bulk", &people)];
     let mut found: Vec<String> = Vec::new();
     for (files, edition) in
         [(&files[..], "1.2_JP"), (&files[..2], "1.2_JP"), (&files[..], "1.2.1"), (&people[..], "1.2_JP")]
