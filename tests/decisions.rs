@@ -171,6 +171,9 @@ async fn an_import_that_withdraws_or_changes_much_waits() {
     assert_verified(&server.url);
 }
 
+/// Of one job.
+pub const TABLES: i64 = 4;
+
 /// Staging tables that are there.
 pub async fn left(server: &Server) -> i64 {
     let log = open(&server.url).await;

@@ -48,8 +48,11 @@ impl Checks<'_> {
                 errors = self.references(conn, errors, number, slot, &wrong, Code::ReferenceType).await?;
             }
         }
-        errors = self.roles(conn, errors).await?;
-        errors = self.users(conn, errors).await?;
+        if self.mode(EntityType::Role).is_some() || self.mode(EntityType::User).is_some() {
+            self.make_roles_after(conn).await?;
+            errors = self.roles(conn, errors).await?;
+            errors = self.users(conn, errors).await?;
+        }
         match self.level.is_strict() {
             true => self.strict(conn, errors).await,
             false => Ok(errors),
@@ -205,20 +208,26 @@ impl Checks<'_> {
         }
     }
 
-    /// SQL: the active roles as they will be, with their line when they are in the set.
-    pub(super) fn roles_after(&self) -> String {
-        format!(
-            "roles_after (line, user_id, org_id, role_type, profile_id) as materialized (
-               select s.line, s.owner, r.org ->> 'sourcedId', r.\"roleType\", r.\"userProfile\"
-                 from {rows} s, json_to_record(s.record::json) as r(org json, \"roleType\" text, \"userProfile\" text)
-                where s.entity = {role} and s.record is not null and not s.withdrawn{})",
+    /// Makes a table of the active roles as they will be, with their line when they are in the set.
+    async fn make_roles_after(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let sql = format!(
+            "insert into roles_after
+             select s.line, s.owner, s.school, r.\"roleType\", r.\"userProfile\"
+               from {rows} s, json_to_record(s.record::json) as r(\"roleType\" text, \"userProfile\" text)
+              where s.entity = {role} and s.record is not null and not s.withdrawn and $1 <> ''{}",
             self.left_alone(
                 EntityType::Role,
                 "null, user_sourced_id, org_sourced_id, role_type, user_profile_sourced_id"
             ),
             rows = self.staging.rows,
             role = number(EntityType::Role),
-        )
+        );
+        let table = "create temp table roles_after (line bigint, user_id text collate \"C\", org_id text collate \"C\",
+                     role_type text, profile_id text collate \"C\") on commit drop";
+        sqlx::query("drop table if exists pg_temp.roles_after").execute(&mut *conn).await?;
+        sqlx::query(table).execute(&mut *conn).await?;
+        sqlx::query(&sql).bind(self.job.tenant.as_str()).execute(&mut *conn).await?;
+        sqlx::query("analyze roles_after").execute(conn).await.map(drop)
     }
 
     /// What roles may not be.
@@ -226,18 +235,14 @@ impl Checks<'_> {
         if self.mode(EntityType::Role).is_none() {
             return Ok(errors);
         }
-        let roles = self.roles_after();
         let finding = |column, code| Finding { kind: EntityType::Role, column, code };
-        let second = format!(
-            "with {roles} select line, org_id from (
+        let second = "select line, org_id from (
                select line, org_id, row_number() over (partition by user_id, org_id order by line nulls first) as nth
                  from roles_after where role_type = 'primary') p
-              where nth > 1 and line is not null"
-        );
-        let errors = self.list(conn, errors, finding("roleType", Code::SecondPrimaryRole), &second).await?;
+              where nth > 1 and line is not null";
+        let errors = self.list(conn, errors, finding("roleType", Code::SecondPrimaryRole), second).await?;
         let foreign = format!(
-            "with {roles},
-             owners (profile_id, user_id) as materialized (
+            "with owners (profile_id, user_id) as materialized (
                select s.sourced_id, s.owner from {rows} s where s.entity = {profile} and s.record is not null{})
              select r.line, '***' from roles_after r join owners o on o.profile_id = r.profile_id
               where r.line is not null and o.user_id <> r.user_id",
@@ -259,21 +264,18 @@ impl Checks<'_> {
             true => "true".to_owned(),
             false => format!("not exists (select from {rows} x where x.entity = {role} and x.record is null)"),
         };
-        let roles = self.roles_after();
         if self.mode(EntityType::User).is_some() {
             let finding = |column, code| Finding { kind: EntityType::User, column, code };
             let elsewhere = format!(
-                "with {roles} select s.line, named.org from {rows} s,
-                    lateral (select s.record::json -> 'primaryOrg' ->> 'sourcedId' as org offset 0) named
+                "select s.line, s.school from {rows} s
                   where s.entity = {user} and s.record is not null and not s.withdrawn and {whole}
-                    and named.org is not null
-                    and not exists (select from roles_after r where r.user_id = s.sourced_id
-                                       and r.org_id = named.org)"
+                    and s.school is not null
+                    and not exists (select from roles_after r where r.user_id = s.sourced_id and r.org_id = s.school)"
             );
             let elsewhere_finding = finding("primaryOrgSourcedId", Code::PrimaryOrgWithoutRole);
             errors = self.list(conn, errors, elsewhere_finding, &elsewhere).await?;
             let none = format!(
-                "with {roles} select s.line, s.sourced_id from {rows} s
+                "select s.line, s.sourced_id from {rows} s
                   where s.entity = {user} and s.record is not null and not s.withdrawn and {whole}
                     and not exists (select from roles_after r where r.user_id = s.sourced_id)"
             );
@@ -296,7 +298,7 @@ impl Checks<'_> {
             ),
         };
         let last = format!(
-            "with {roles} select coalesce(max(s.line), 0), c.user_sourced_id from {touched}
+            "select coalesce(max(s.line), 0), c.user_sourced_id from {touched}
               where c.tenant = $1 and c.status = 'active' and coalesce(s.entity, {role}) = {role} and {whole}
                 and not exists (select from roles_after r where r.user_id = c.user_sourced_id)
                 and not exists (select from {rows} u

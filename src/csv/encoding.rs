@@ -133,6 +133,8 @@ pub struct Utf8Text<R> {
     /// Bytes that have been read and not passed on, from `at` on.
     held: Vec<u8>,
     at: usize,
+    /// What ends the file too early, once all that is held has been passed on.
+    failed: Option<io::Error>,
     encoding: Encoding,
 }
 
@@ -145,7 +147,7 @@ enum State {
 
 impl<R: Read> Utf8Text<R> {
     pub fn new(inner: R, wish: Wish) -> Self {
-        Self { inner, wish, state: State::Start, held: Vec::new(), at: 0, encoding: Encoding::Utf8 }
+        Self { inner, wish, state: State::Start, held: Vec::new(), at: 0, failed: None, encoding: Encoding::Utf8 }
     }
 
     /// As far as it has been told: a file in which all is ASCII counts as UTF-8.
@@ -153,20 +155,19 @@ impl<R: Read> Utf8Text<R> {
         self.encoding
     }
 
-    /// Reads on until so many bytes are held; fewer at the end of the file.
-    fn hold(&mut self, bytes: usize) -> io::Result<()> {
-        while self.held.len() < bytes {
+    /// Reads on until so many bytes are held; fewer at the end of the file, or where it cannot be read on.
+    fn hold(&mut self, bytes: usize) {
+        while self.held.len() < bytes && self.failed.is_none() {
             let begin = self.held.len();
             self.held.resize(begin + BLOCK.min(bytes - begin), 0);
             let read = self.inner.read(&mut self.held[begin..]);
             self.held.truncate(begin + *read.as_ref().unwrap_or(&0));
             match read {
                 Ok(0) => break,
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => self.failed = Some(error),
                 _ => {}
             }
         }
-        Ok(())
     }
 
     fn be(&mut self, encoding: Encoding) {
@@ -178,8 +179,8 @@ impl<R: Read> Utf8Text<R> {
     }
 
     /// By its first bytes, or what it is said to be. A mark counts more than what is said: no other text begins so.
-    fn begin(&mut self) -> io::Result<()> {
-        self.hold(4)?;
+    fn begin(&mut self) {
+        self.hold(4);
         let (mark, encoding) = match (&self.held[..], self.wish) {
             ([0xef, 0xbb, 0xbf, ..], _) => (0, Encoding::Utf8Bom), // the mark is passed on
             ([0xff, 0xfe, ..], _) => (2, Encoding::Utf16Le),
@@ -192,18 +193,17 @@ impl<R: Read> Utf8Text<R> {
             ([1..=0x7f, 0, 1..=0x7f, 0], Wish::Auto) | (_, Wish::Utf16) => (0, Encoding::Utf16Le),
             (_, Wish::Auto) => {
                 self.state = State::Ascii;
-                return Ok(());
+                return;
             }
         };
         self.at = mark;
         self.be(encoding);
-        Ok(())
     }
 
     /// Bytes that are held, or else read.
     fn take(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.at == self.held.len() {
-            return self.inner.read(buf);
+            return self.failed.take().map_or_else(|| self.inner.read(buf), Err);
         }
         let taken = buf.len().min(self.held.len() - self.at);
         buf[..taken].copy_from_slice(&self.held[self.at..self.at + taken]);
@@ -223,7 +223,7 @@ impl<R: Read> Utf8Text<R> {
             let rest = self.held.split_off(self.at);
             self.held = [&buf[plain..taken], &rest].concat();
             self.at = 0;
-            self.hold(WINDOW)?;
+            self.hold(WINDOW);
             self.be(told(&self.held, self.held.len() < WINDOW));
         }
         Ok(plain)
@@ -234,7 +234,10 @@ impl<R: Read> Utf8Text<R> {
         while written == 0 {
             if self.at == self.held.len() {
                 (self.at, self.held) = (0, Vec::new());
-                self.hold(BLOCK)?;
+                self.hold(BLOCK);
+                if let Some(error) = self.failed.take_if(|_| self.held.is_empty()) {
+                    return Err(error);
+                }
             }
             let State::Other { decoder, ended } = &mut self.state else { return Ok(0) };
             let last = self.held.is_empty();
@@ -267,7 +270,7 @@ impl<R: Read> Read for Utf8Text<R> {
         }
         loop {
             match self.state {
-                State::Start => self.begin()?,
+                State::Start => self.begin(),
                 State::Ascii => match self.ascii(buf)? {
                     0 if !matches!(self.state, State::Ascii) => {}
                     read => return Ok(read),
@@ -466,6 +469,32 @@ mod tests {
             buf[..n].copy_from_slice(&self.0[..n]);
             self.0 = &self.0[n..];
             Ok(n)
+        }
+    }
+
+    #[test]
+    fn what_stands_before_a_failure_is_passed_on() {
+        struct Fails<'a>(&'a [u8]);
+        impl Read for Fails<'_> {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                match self.0.read(buf) {
+                    Ok(0) => Err(io::Error::other("cut off")),
+                    read => read,
+                }
+            }
+        }
+        let (cp932, ..) = SHIFT_JIS.encode(TEXT);
+        for bytes in [TEXT.as_bytes(), &cp932[..], b"a"] {
+            let mut text = Utf8Text::new(Fails(bytes), Wish::Auto);
+            let (mut out, mut buf) = (Vec::new(), [0; 64]);
+            let error = loop {
+                match text.read(&mut buf) {
+                    Ok(n) => out.extend_from_slice(&buf[..n]),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.to_string(), "cut off");
+            assert_eq!(out, if bytes == b"a" { b"a" } else { TEXT.as_bytes() });
         }
     }
 

@@ -83,6 +83,12 @@ pub struct Import {
     cancel: Arc<watch::Sender<bool>>,
 }
 
+impl From<Stopped> for CommandError {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Internal("an import's other half has stopped".into())
+    }
+}
+
 impl From<sqlx::Error> for CommandError {
     fn from(error: sqlx::Error) -> Self {
         AppendError::from(error).into()
@@ -204,24 +210,30 @@ impl Run {
     pub(super) async fn read(&mut self, upload: Upload) -> Result<(Read, i64), Failure> {
         let (items, mut received) = mpsc::channel::<Vec<Decoded>>(4);
         let reader = tokio::task::spawn_blocking(move || read_package(upload, items));
-        let mut stager = Stager::new(&self.staging, &self.record.tenant, self.record.id, &mut self.conn);
+        let (mut stager, blocks) = Stager::new();
         let mut rows: BTreeMap<&'static str, u64> = BTreeMap::new();
-        let mut done = 0;
-        while let Some(items) = received.recv().await {
-            for item in items {
-                match item {
-                    Decoded::Row(row) => {
-                        *rows.entry(row.kind.entity().collection).or_default() += 1;
-                        done += 1;
-                        stager.row(&row).await?;
+        let progress = &self.progress;
+        let gather = async {
+            let mut done = 0;
+            while let Some(items) = received.recv().await {
+                for item in items {
+                    match item {
+                        Decoded::Row(row) => {
+                            *rows.entry(row.kind.entity().collection).or_default() += 1;
+                            done += 1;
+                            stager.row(&row).await?;
+                        }
+                        Decoded::Reference(slot, id) => stager.reference(slot, &id).await?,
+                        Decoded::Error(error) => stager.error(error).await?,
                     }
-                    Decoded::Reference(slot, id) => stager.reference(slot, &id).await?,
-                    Decoded::Error(error) => stager.error(error).await?,
                 }
+                progress.send_replace(Progress { state: "reading", done, total: None });
             }
-            self.progress.send_replace(Progress { state: "reading", done, total: None });
-        }
-        let errors = stager.finish().await?;
+            stager.finish().await
+        };
+        let (gathered, written) = tokio::join!(gather, blocks.write(&mut self.conn, &self.staging, &self.record));
+        let errors = written?;
+        gathered?;
         let mut read = reader.await.map_err(|e| CommandError::Internal(e.to_string()))?;
         let mut rows: serde_json::Map<String, serde_json::Value> =
             rows.into_iter().map(|(file, n)| (file.to_owned(), n.into())).collect();

@@ -1,5 +1,4 @@
-//! What a set would change: the staged rows against the roster as it stands, each looked up by its key (a join's
-//! plan would hang on statistics that do not know the tenant yet).
+//! What a set would change: the staged rows against the roster as it stands.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::manifest::Mode;
-use super::stage::{Staging, number, school_of};
+use super::stage::{PEOPLE, Staging, number, person, school_of};
 use crate::log::Tenant;
 use crate::roster::EntityType;
 
@@ -66,41 +65,24 @@ pub async fn plan(
     tenant: &Tenant,
     modes: &[(EntityType, Mode)],
 ) -> Result<Counts, sqlx::Error> {
-    let Staging { rows, plan, .. } = staging;
+    let plan = &staging.plan;
     sqlx::query(&format!("truncate {plan}")).execute(&mut *conn).await?;
     for (kind, mode) in modes {
-        let (entity, table) = (number(*kind), kind.entity().table);
-        // A row says what the record shall be; it is planned when the roster does not say the same already.
+        let found = match mode {
+            Mode::Bulk => differing(staging, *kind),
+            Mode::Delta => looked_up(staging, *kind),
+        };
+        if *mode == Mode::Bulk {
+            sqlx::query(JOINED).execute(&mut *conn).await?;
+        }
         sqlx::query(&format!(
-            "insert into {plan} (entity, sourced_id, line, withdraw, sequence, withdrawn, owner, school, conflict)
-             select s.entity, s.sourced_id, s.line, s.withdrawn, coalesce(c.sequence, 0), c.status <> 'active', s.owner,
-                    s.school, coalesce(c.sequence <> s.expected, false)
-               from {rows} s
-                    left join lateral (select * from {table} c
-                                        where c.tenant = $1 and c.sourced_id = s.sourced_id limit 1) c on true
-              where s.entity = {entity} and s.record is not null
-                and case when s.withdrawn then c.status = 'active'
-                         else c.sourced_id is null or c.status <> 'active' or c.digest <> s.digest end"
+            "insert into {plan} (entity, sourced_id, line, withdraw, sequence, withdrawn, owner, school, conflict) {found}"
         ))
         .bind(tenant.as_str())
         .execute(&mut *conn)
         .await?;
         if *mode == Mode::Bulk {
-            let owner = match kind {
-                EntityType::Role | EntityType::UserProfile => "c.user_sourced_id",
-                _ => "c.sourced_id",
-            };
-            let school = school_of(*kind);
-            sqlx::query(&format!(
-                "insert into {plan} (entity, sourced_id, line, withdraw, sequence, withdrawn, owner, school, conflict)
-                 select {entity}, c.sourced_id, 0, true, c.sequence, false, {owner}, {school}, false
-                   from {table} c
-                  where c.tenant = $1 and c.status = 'active'
-                    and not exists (select from {rows} s where s.entity = {entity} and s.sourced_id = c.sourced_id)"
-            ))
-            .bind(tenant.as_str())
-            .execute(&mut *conn)
-            .await?;
+            sqlx::query(LOOKED_UP).execute(&mut *conn).await?;
         }
     }
     sqlx::query(&format!("analyze {plan}")).execute(&mut *conn).await?;
@@ -111,8 +93,69 @@ pub async fn plan(
     Ok(counts)
 }
 
+/// For a statement that goes through all records of a type once, whatever the statistics say of the tenant.
+const JOINED: &str = "select set_config('enable_nestloop', 'off', true), set_config('enable_seqscan', 'off', true)";
+const LOOKED_UP: &str = "select set_config('enable_nestloop', 'on', true), set_config('enable_seqscan', 'on', true)";
+
+/// SQL: rows of a plan, of a file that tells all records of a type: those that the roster does not say the same of
+/// already, and its active records that the file does not name. Rows that were rejected name theirs.
+fn differing(staging: &Staging, kind: EntityType) -> String {
+    let table = kind.entity().table;
+    let owner = match kind {
+        EntityType::Role | EntityType::UserProfile => "c.user_sourced_id",
+        _ => "c.sourced_id",
+    };
+    // What the join does not need is looked up after it: it holds a whole type in memory, or on disk.
+    let absent = |wanted: &str| {
+        format!("(select {wanted} from {table} c where c.tenant = $1 and c.sourced_id = d.sourced_id limit 1)")
+    };
+    format!(
+        "select {entity}, d.sourced_id, coalesce(d.line, 0), d.withdrawn is not false, d.sequence, d.was_withdrawn,
+                case when d.line is null then {owner} else d.owner end,
+                case when d.line is null then {school_of} else {school} end,
+                coalesce(nullif(d.sequence, 0) <> d.expected, false)
+           from (select coalesce(s.sourced_id, c.sourced_id) as sourced_id, s.line, s.withdrawn, s.owner, s.school,
+                        s.expected, coalesce(c.sequence, 0) as sequence,
+                        s.line is not null and c.status <> 'active' as was_withdrawn
+                   from (select sourced_id, line, withdrawn, owner, school, digest, expected, record is null as rejected
+                           from {rows} where entity = {entity} offset 0) s
+                        full join (select sourced_id, sequence, status, digest from {table} where tenant = $1 offset 0) c
+                               on c.sourced_id = s.sourced_id
+                  where case when s.line is null then c.status = 'active'
+                             when s.rejected then false
+                             when s.withdrawn then c.status = 'active'
+                             else c.sourced_id is null or c.status <> 'active' or c.digest <> s.digest end
+                 offset 0) d",
+        entity = number(kind),
+        owner = absent(owner),
+        school_of = absent(&school_of(kind)),
+        school = staging.school(kind, "d"),
+        rows = staging.rows,
+    )
+}
+
+/// SQL: rows of a plan, of a file that tells some records, each looked up by its key (a join's plan would hang on
+/// statistics that do not know the tenant yet).
+fn looked_up(staging: &Staging, kind: EntityType) -> String {
+    format!(
+        "select s.entity, s.sourced_id, s.line, s.withdrawn, coalesce(c.sequence, 0), c.status <> 'active', s.owner,
+                {school}, coalesce(c.sequence <> s.expected, false)
+           from {rows} s
+                left join lateral (select * from {table} c
+                                    where c.tenant = $1 and c.sourced_id = s.sourced_id limit 1) c on true
+          where s.entity = {entity} and s.record is not null
+            and case when s.withdrawn then c.status = 'active'
+                     else c.sourced_id is null or c.status <> 'active' or c.digest <> s.digest end",
+        school = staging.school(kind, "s"),
+        rows = staging.rows,
+        table = kind.entity().table,
+        entity = number(kind),
+    )
+}
+
 /// One statement, however many orgs there are.
-async fn count(conn: &mut PgConnection, Staging { rows, plan, .. }: &Staging) -> Result<Counts, sqlx::Error> {
+async fn count(conn: &mut PgConnection, Staging { rows, homes, plan, .. }: &Staging) -> Result<Counts, sqlx::Error> {
+    let (people, person) = (PEOPLE.map(|kind| number(kind).to_string()).join(", "), person("s"));
     type Row = (i16, Option<String>, i64, i64, i64, i64, i64, i64);
     let found: Vec<Row> = sqlx::query_as(&format!(
         "select entity, school, count(*) filter (where kind = 'created'), count(*) filter (where kind = 'changed'),
@@ -121,7 +164,11 @@ async fn count(conn: &mut PgConnection, Staging { rows, plan, .. }: &Staging) ->
                 count(*) filter (where conflict)
            from (select p.entity, p.school, p.line, p.conflict, {KIND} as kind from {plan} p
                  union all
-                 select entity, school, line, false, 'staged' from {rows} where record is not null) each
+                 select s.entity, coalesce(s.school, h.school), s.line, false, 'staged'
+                   from {rows} s
+                        left join {homes} h
+                               on h.person = case when s.entity in ({people}) then {person} end
+                  where s.record is not null) each
           group by entity, school"
     ))
     .fetch_all(conn)

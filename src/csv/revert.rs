@@ -44,7 +44,7 @@ pub async fn unit(conn: &mut PgConnection, tenant: &Tenant, job: &Job) -> Result
 /// Stages the states before the unit. `source` is another connection of the tenant's. Gives the types it touched.
 pub async fn stage(
     source: &mut PgConnection,
-    stager: &mut Stager<'_>,
+    mut stager: Stager,
     tenant: &Tenant,
     (unit, last): (i64, i64),
     mut progress: impl FnMut(u64),
@@ -76,18 +76,19 @@ pub async fn stage(
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }
-        with_record!(kind, R => stage_one::<R>(stager, record).await)?;
+        with_record!(kind, R => stage_one::<R>(&mut stager, record).await)?;
         done += 1;
         if done % 1024 == 0 {
             progress(done);
         }
     }
     progress(done);
+    stager.finish().await?;
     kinds.sort();
     Ok(kinds.into_iter().map(|kind| (kind, Mode::Delta)).collect())
 }
 
-async fn stage_one<R: Record>(stager: &mut Stager<'_>, touched: Touched) -> Result<(), CommandError> {
+async fn stage_one<R: Record>(stager: &mut Stager, touched: Touched) -> Result<(), CommandError> {
     let read = |kind: &str, version: &str, payload: &str| {
         let event = read_event::<R>(upcasters, kind, version, payload);
         event.map_err(|error| CommandError::Internal(error.to_string()))

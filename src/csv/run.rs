@@ -200,7 +200,6 @@ impl Run {
     /// Reads or looks up the rows, checks and plans.
     async fn prepare(&mut self) -> Result<Planned, Failure> {
         self.enter("reading").await?;
-        self.staging.create(&mut self.conn).await?;
         let source = std::mem::replace(&mut self.task.source, Source::Plan(String::new()));
         let mut not_withdrawn = Vec::new();
         let (modes, errors) = match source {
@@ -255,13 +254,14 @@ impl Run {
         let mut source = self.log.db().acquire(tenant).await?;
         let unit = revert::unit(&mut source, tenant, &job).await?.ok_or_else(nothing)?;
         let span = (unit, job.position.unwrap_or(unit));
-        let mut stager = Stager::new(&self.staging, tenant, self.record.id, &mut self.conn);
+        let (stager, blocks) = Stager::new();
         let progress = &self.progress;
-        let modes = revert::stage(&mut source, &mut stager, tenant, span, |done| {
+        let gather = revert::stage(&mut source, stager, tenant, span, |done| {
             progress.send_replace(Progress { state: "reading", done, total: None });
-        })
-        .await?;
-        stager.finish().await?;
+        });
+        let (gathered, written) = tokio::join!(gather, blocks.write(&mut self.conn, &self.staging, &self.record));
+        written?;
+        let modes = gathered?;
         Ok(modes)
     }
 

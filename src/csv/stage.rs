@@ -2,24 +2,37 @@
 
 use std::fmt::Write;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::ImportError;
-use super::decode::{Slot, StagedRow};
+use super::decode::{Slot, StagedRow, Stopped};
+use super::record::JobRecord;
 use crate::log::Tenant;
 use crate::roster::EntityType;
+
+/// Types whose records belong where the person does.
+pub const PEOPLE: [EntityType; 3] = [EntityType::User, EntityType::UserProfile, EntityType::Demographics];
+
+/// SQL: the person whose row it is. (Row-level security lets an index be used for what is written so, and not for
+/// `coalesce`, which might leak.)
+pub fn person(row: &str) -> String {
+    format!("case when {row}.owner is null then {row}.sourced_id else {row}.owner end")
+}
 
 /// Bytes gathered before they are sent.
 const BLOCK: usize = 1 << 20;
 const ERRORS_AT_ONCE: usize = 1_000;
 
-/// The job's tables: `rows` (one per CSV row), `refs` (what the rows name), `plan` (what is to be done).
+/// The job's tables: `rows` (one per CSV row), `refs` (what the rows name), `homes` (the org that a person belongs to),
+/// `plan` (what is to be done).
 #[derive(Clone)]
 pub struct Staging {
     job: Uuid,
     pub rows: String,
     pub refs: String,
+    pub homes: String,
     pub plan: String,
 }
 
@@ -30,6 +43,7 @@ impl Staging {
             job,
             rows: format!("staging.rows_{id}"),
             refs: format!("staging.refs_{id}"),
+            homes: format!("staging.homes_{id}"),
             plan: format!("staging.plan_{id}"),
         }
     }
@@ -42,8 +56,12 @@ impl Staging {
         Ok(())
     }
 
-    pub async fn create(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { rows, refs, plan, .. } = self;
+    fn tables(&self) -> [&str; 4] {
+        [&self.rows, &self.refs, &self.homes, &self.plan]
+    }
+
+    async fn create(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let Self { rows, refs, homes, plan, .. } = self;
         for statement in [
             format!(
                 "create unlogged table {rows} (entity smallint not null, line bigint not null,
@@ -52,6 +70,7 @@ impl Staging {
                  expected bigint)"
             ),
             format!("create unlogged table {refs} (slot smallint not null, sourced_id text collate \"C\" not null)"),
+            format!("create unlogged table {homes} (person text collate \"C\" primary key, school text collate \"C\")"),
             format!(
                 "create unlogged table {plan} (entity smallint not null, sourced_id text collate \"C\" not null,
                  line bigint not null, withdraw boolean not null, sequence bigint not null, withdrawn boolean,
@@ -63,47 +82,55 @@ impl Staging {
         Ok(())
     }
 
-    /// After all rows are in and before they are looked up: people stand at their primary org, else at the first org of
-    /// their roles, and what is theirs with them.
+    /// After all rows are in: people belong to their primary org, else to the first org of their roles, and what is
+    /// theirs with them.
     pub async fn place(&self, conn: &mut PgConnection, tenant: &Tenant) -> Result<(), sqlx::Error> {
-        let rows = &self.rows;
-        let person = "coalesce(s.owner, s.sourced_id)";
-        let people = [EntityType::User, EntityType::UserProfile, EntityType::Demographics].map(number);
+        let Self { rows, homes, .. } = self;
         let (user, role) = (number(EntityType::User), number(EntityType::Role));
         sqlx::query(&format!(
-            "update {rows} s set school = home.school
-               from (select id, coalesce(min(school) filter (where first), min(school)) as school
-                       from (select sourced_id as id, school, true as first from {rows} where entity = {user}
-                             union all
-                             select owner, school, false from {rows} where entity = {role} and not withdrawn) named
-                      where school is not null group by id) home
-              where s.entity = any($1) and s.school is null and home.id = {person}"
+            "insert into {homes} (person, school)
+             select id, coalesce(min(school) filter (where first), min(school))
+               from (select sourced_id, school, true from {rows} where entity = {user}
+                     union all
+                     select owner, school, false from {rows} where entity = {role} and not withdrawn) named (id, school, first)
+              where school is not null group by id order by id"
         ))
-        .bind(&people[..])
         .execute(&mut *conn)
         .await?;
+        sqlx::query(&format!("analyze {homes}")).execute(&mut *conn).await?;
         sqlx::query(&format!(
-            "update {rows} s set school = (select {} from users c where c.tenant = $1 and c.sourced_id = {person} limit 1)
-              where s.entity = any($2) and s.school is null",
-            school_of(EntityType::User)
+            "insert into {homes} (person, school)
+             select s.person, (select {} from users c where c.tenant = $1 and c.sourced_id = s.person limit 1)
+               from (select distinct {person} as person from {rows} s where entity = any($2)) s
+              where not exists (select from {homes} h where h.person = s.person)",
+            school_of(EntityType::User),
+            person = person("s")
         ))
         .bind(tenant.as_str())
-        .bind(&people[..])
+        .bind(&PEOPLE.map(number)[..])
         .execute(conn)
         .await
         .map(drop)
     }
 
+    /// SQL for the org that a row of a type belongs to.
+    pub fn school(&self, kind: EntityType, row: &str) -> String {
+        match PEOPLE.contains(&kind) {
+            true => format!("(select h.school from {} h where h.person = {})", self.homes, person(row)),
+            false => format!("{row}.school"),
+        }
+    }
+
     /// After all rows are in: what the checks and the plan look things up by, and row-level security, under which COPY
     /// does not work. The policy knows the tenant from the job.
     pub async fn index(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { job, rows, refs, plan } = self;
+        let Self { job, rows, refs, .. } = self;
         let mut statements = vec![
             format!("create index on {rows} (entity, sourced_id)"),
             format!("analyze {rows}"),
             format!("analyze {refs}"),
         ];
-        for table in [rows, refs, plan] {
+        for table in self.tables() {
             statements.push(format!("alter table {table} enable row level security, force row level security"));
             statements.push(format!(
                 "create policy tenant on {table} using (
@@ -119,11 +146,11 @@ impl Staging {
     /// Before a plan waits for a decision: it outlives a crash of the database, which empties unlogged tables, and can
     /// be looked through.
     pub async fn keep(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { rows, refs, plan, .. } = self;
-        sqlx::query(&format!("create index if not exists {} on {plan} (entity, sourced_id)", self.plan_index()))
+        let (name, plan) = (self.plan_index(), &self.plan);
+        sqlx::query(&format!("create index if not exists {name} on {plan} (entity, sourced_id)"))
             .execute(&mut *conn)
             .await?;
-        for table in [rows, refs, plan] {
+        for table in self.tables() {
             sqlx::query(&format!("alter table {table} set logged")).execute(&mut *conn).await?;
         }
         Ok(())
@@ -134,8 +161,7 @@ impl Staging {
     }
 
     pub async fn drop(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { rows, refs, plan, .. } = self;
-        sqlx::query(&format!("drop table if exists {rows}, {refs}, {plan}")).execute(conn).await.map(drop)
+        sqlx::query(&format!("drop table if exists {}", self.tables().join(", "))).execute(conn).await.map(drop)
     }
 }
 
@@ -194,27 +220,44 @@ pub fn slots() -> Vec<(Slot, EntityType, Option<&'static str>)> {
     slots
 }
 
-/// Gathers rows and sends them in blocks by COPY.
-pub struct Stager<'a> {
-    staging: &'a Staging,
-    tenant: &'a Tenant,
-    job: Uuid,
-    conn: &'a mut PgConnection,
+/// What is staged together.
+enum Block {
+    /// In COPY's text format.
+    Rows(String),
+    Refs(String),
+    Errors(Vec<ImportError>),
+}
+
+impl Block {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Rows(text) | Self::Refs(text) => text.is_empty(),
+            Self::Errors(errors) => errors.is_empty(),
+        }
+    }
+}
+
+/// Takes what [`Stager`] gathers.
+pub struct Blocks(mpsc::Receiver<Block>);
+
+/// Gathers rows, references and errors into blocks.
+pub struct Stager {
     slots: Vec<Slot>,
     rows: String,
     refs: String,
     errors: Vec<ImportError>,
-    pub error_count: i64,
+    out: mpsc::Sender<Block>,
 }
 
-impl<'a> Stager<'a> {
-    pub fn new(staging: &'a Staging, tenant: &'a Tenant, job: Uuid, conn: &'a mut PgConnection) -> Self {
+impl Stager {
+    pub fn new() -> (Self, Blocks) {
+        let (out, blocks) = mpsc::channel(2);
         let slots = slots().into_iter().map(|s| s.0).collect();
         let (rows, refs) = (String::with_capacity(BLOCK + 4096), String::with_capacity(BLOCK + 4096));
-        Self { staging, tenant, job, conn, slots, rows, refs, errors: Vec::new(), error_count: 0 }
+        (Self { slots, rows, refs, errors: Vec::new(), out }, Blocks(blocks))
     }
 
-    pub async fn row(&mut self, row: &StagedRow) -> Result<(), sqlx::Error> {
+    pub async fn row(&mut self, row: &StagedRow) -> Result<(), Stopped> {
         let out = &mut self.rows;
         let _ = write!(out, "{}\t{}\t", number(row.kind), row.line);
         escape(out, &row.sourced_id);
@@ -244,7 +287,7 @@ impl<'a> Stager<'a> {
         Ok(())
     }
 
-    pub async fn reference(&mut self, slot: Slot, id: &str) -> Result<(), sqlx::Error> {
+    pub async fn reference(&mut self, slot: Slot, id: &str) -> Result<(), Stopped> {
         if let Some(number) = self.slots.iter().position(|s| *s == slot) {
             let _ = write!(self.refs, "{number}\t");
             escape(&mut self.refs, id);
@@ -256,7 +299,7 @@ impl<'a> Stager<'a> {
         Ok(())
     }
 
-    pub async fn error(&mut self, error: ImportError) -> Result<(), sqlx::Error> {
+    pub async fn error(&mut self, error: ImportError) -> Result<(), Stopped> {
         self.errors.push(error);
         if self.errors.len() >= ERRORS_AT_ONCE {
             self.send_errors().await?;
@@ -264,37 +307,79 @@ impl<'a> Stager<'a> {
         Ok(())
     }
 
-    pub async fn finish(mut self) -> Result<i64, sqlx::Error> {
+    pub async fn finish(mut self) -> Result<(), Stopped> {
         self.send_rows().await?;
         self.send_refs().await?;
-        self.send_errors().await?;
-        Ok(self.error_count)
+        self.send_errors().await
     }
 
-    async fn send_rows(&mut self) -> Result<(), sqlx::Error> {
-        copy(self.conn, &self.staging.rows, &mut self.rows).await
+    async fn send_rows(&mut self) -> Result<(), Stopped> {
+        let rows = std::mem::replace(&mut self.rows, String::with_capacity(BLOCK + 4096));
+        self.send(Block::Rows(rows)).await
     }
 
-    async fn send_refs(&mut self) -> Result<(), sqlx::Error> {
-        copy(self.conn, &self.staging.refs, &mut self.refs).await
+    async fn send_refs(&mut self) -> Result<(), Stopped> {
+        let refs = std::mem::replace(&mut self.refs, String::with_capacity(BLOCK + 4096));
+        self.send(Block::Refs(refs)).await
     }
 
-    async fn send_errors(&mut self) -> Result<(), sqlx::Error> {
+    async fn send_errors(&mut self) -> Result<(), Stopped> {
         let errors = std::mem::take(&mut self.errors);
-        self.error_count = write_errors(self.conn, self.tenant, self.job, self.error_count, &errors).await?;
-        Ok(())
+        self.send(Block::Errors(errors)).await
+    }
+
+    async fn send(&self, block: Block) -> Result<(), Stopped> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        self.out.send(block).await.map_err(|_| Stopped)
     }
 }
 
-async fn copy(conn: &mut PgConnection, table: &str, block: &mut String) -> Result<(), sqlx::Error> {
-    if block.is_empty() {
-        return Ok(());
+impl Blocks {
+    /// Makes the tables, writes all that is gathered, and gives the number of errors. Blocks of rows that follow each
+    /// other are one COPY, so that gathering and writing go on at the same time. In the transaction that makes a table,
+    /// its rows can be written as visible to all, and need not be looked at for it ever after.
+    pub async fn write(
+        mut self,
+        conn: &mut PgConnection,
+        staging: &Staging,
+        job: &JobRecord,
+    ) -> Result<i64, sqlx::Error> {
+        let mut tx = conn.begin().await?;
+        staging.create(&mut tx).await?;
+        let mut errors = 0;
+        let mut next = self.0.recv().await;
+        while let Some(block) = next {
+            next = match block {
+                Block::Rows(rows) => self.copy(&mut tx, &staging.rows, rows).await?,
+                Block::Refs(refs) => {
+                    let mut copy = tx.copy_in_raw(&format!("copy {} from stdin (freeze)", staging.refs)).await?;
+                    copy.send(refs.as_bytes()).await?;
+                    copy.finish().await?;
+                    self.0.recv().await
+                }
+                Block::Errors(found) => {
+                    errors = write_errors(&mut tx, job, errors, &found).await?;
+                    self.0.recv().await
+                }
+            }
+        }
+        tx.commit().await?;
+        Ok(errors)
     }
-    let mut copy = conn.copy_in_raw(&format!("copy {table} from stdin")).await?;
-    copy.send(block.as_bytes()).await?;
-    copy.finish().await?;
-    block.clear();
-    Ok(())
+
+    /// Writes these rows and those that follow. Gives the next block that holds something else.
+    async fn copy(&mut self, conn: &mut PgConnection, table: &str, rows: String) -> Result<Option<Block>, sqlx::Error> {
+        let mut copy = conn.copy_in_raw(&format!("copy {table} from stdin (freeze)")).await?;
+        let mut next = Some(Block::Rows(rows));
+        while let Some(Block::Rows(rows)) = &next {
+            copy.send(rows.as_bytes()).await?;
+            next = self.0.recv().await;
+        }
+        copy.finish().await?;
+        Ok(next)
+    }
 }
 
 /// COPY's text format.
@@ -320,8 +405,7 @@ fn optional(out: &mut String, text: Option<&str>) {
 /// Adds errors to the job's list, numbered from `before` on; gives the new count.
 async fn write_errors(
     conn: &mut PgConnection,
-    tenant: &Tenant,
-    job: Uuid,
+    job: &JobRecord,
     before: i64,
     errors: &[ImportError],
 ) -> Result<i64, sqlx::Error> {
@@ -332,8 +416,8 @@ async fn write_errors(
                from unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[]) with ordinality
                     as e(file, line, col, code, value, ordinal)",
         )
-        .bind(tenant.as_str())
-        .bind(job)
+        .bind(job.tenant.as_str())
+        .bind(job.id)
         .bind(before + (i * ERRORS_AT_ONCE) as i64)
         .bind(chunk.iter().map(|e| e.file.as_str()).collect::<Vec<_>>())
         .bind(chunk.iter().map(|e| e.line as i64).collect::<Vec<_>>())

@@ -13,13 +13,10 @@ impl Checks<'_> {
         let of = |kind| format!("s.entity = {} and s.record is not null and not s.withdrawn", number(kind));
         let finding = |kind, column, code| Finding { kind, column, code };
         if self.mode(EntityType::Role).is_some() {
-            let lone = format!(
-                "with {} select min(line), user_id from roles_after group by user_id
-                 having bool_and(role_type = 'secondary') and min(line) is not null",
-                self.roles_after()
-            );
+            let lone = "select min(line), user_id from roles_after where $1 <> '' group by user_id
+                        having bool_and(role_type = 'secondary') and min(line) is not null";
             let lone_finding = finding(EntityType::Role, "roleType", Code::SecondaryWithoutPrimary);
-            errors = self.list(conn, errors, lone_finding, &lone).await?;
+            errors = self.list(conn, errors, lone_finding, lone).await?;
         }
         if self.level.is_japan() && self.mode(EntityType::User).is_some() {
             let again = format!(

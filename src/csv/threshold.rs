@@ -46,40 +46,43 @@ pub async fn passed(
     modes: &[(EntityType, Mode)],
 ) -> Result<Vec<Passed>, sqlx::Error> {
     let mut found = Vec::new();
+    let limits = |changes: &Changes| {
+        let all = [
+            ("withdrawn", changes.withdrawn, settings.max_withdrawn_percent),
+            ("changed", changes.changed, settings.max_changed_percent),
+        ];
+        all.into_iter().filter(|(_, records, _)| *records >= settings.min_records)
+    };
     for (kind, mode) in modes {
-        let all = counts.all.get(kind).copied().unwrap_or_default();
-        if all.withdrawn.max(all.changed) < settings.min_records {
-            continue;
-        }
-        // A bulk file names all that stands, so that it need not be counted.
-        let active = match mode {
+        let Some(all) = counts.all.get(kind).filter(|all| limits(all).next().is_some()) else { continue };
+        let schools = counts.schools.iter().filter_map(|(school, counts)| Some((school, counts.get(kind)?)));
+        let schools: Vec<_> = schools.filter(|(_, changes)| limits(changes).next().is_some()).collect();
+        // A bulk file names all that stands, so that it need not be counted. Else no more than would matter is.
+        let standing = match mode {
             Mode::Bulk => None,
-            Mode::Delta => Some(active(conn, tenant, *kind).await?),
-        };
-        let standing = |school: Option<&String>, changes: &Changes| match &active {
-            None => changes.changed + changes.withdrawn + changes.unchanged,
-            Some(active) => match school {
-                None => active.values().sum(),
-                Some(school) => active.get(&Some(school.clone())).copied().unwrap_or_default(),
-            },
+            Mode::Delta => {
+                let enough = limits(all).map(|(_, records, limit)| (records as f64 * 100.0 / limit) as i64).max();
+                let total = active(conn, tenant, *kind, enough.unwrap_or_default().saturating_add(1)).await?;
+                let ids: Vec<&String> = schools.iter().map(|(school, _)| *school).collect();
+                Some((total, active_at(conn, tenant, *kind, &ids).await?))
+            }
         };
         let mut measure = |school: Option<&String>, changes: &Changes| {
-            for (what, records, limit) in [
-                ("withdrawn", changes.withdrawn, settings.max_withdrawn_percent),
-                ("changed", changes.changed, settings.max_changed_percent),
-            ] {
-                let active = standing(school, changes);
-                if records >= settings.min_records && records as f64 > active as f64 * limit / 100.0 {
+            let active = match (&standing, school) {
+                (None, _) => changes.changed + changes.withdrawn + changes.unchanged,
+                (Some((total, _)), None) => *total,
+                (Some((_, schools)), Some(school)) => schools.get(school).copied().unwrap_or_default(),
+            };
+            for (what, records, limit) in limits(changes) {
+                if records as f64 > active as f64 * limit / 100.0 {
                     let school = school.cloned();
                     found.push(Passed { entity: *kind, school, kind: what.to_owned(), records, active, limit });
                 }
             }
         };
-        measure(None, &all);
-        for (school, counts) in &counts.schools {
-            if let Some(changes) = counts.get(kind) {
-                measure(Some(school), changes);
-            }
+        measure(None, all);
+        for (school, changes) in schools {
+            measure(Some(school), changes);
         }
     }
     found.sort_by_key(|passed| passed.school.is_some());
@@ -87,17 +90,33 @@ pub async fn passed(
     Ok(found)
 }
 
-/// Active records by org.
-async fn active(
+/// Active records, counted as far as `enough`.
+async fn active(conn: &mut PgConnection, tenant: &Tenant, kind: EntityType, enough: i64) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(&format!(
+        "select count(*) from (select from {} c where c.tenant = $1 and c.status = 'active' limit $2) c",
+        kind.entity().table
+    ))
+    .bind(tenant.as_str())
+    .bind(enough)
+    .fetch_one(conn)
+    .await
+}
+
+/// Active records of these orgs.
+async fn active_at(
     conn: &mut PgConnection,
     tenant: &Tenant,
     kind: EntityType,
-) -> Result<BTreeMap<Option<String>, i64>, sqlx::Error> {
+    schools: &[&String],
+) -> Result<BTreeMap<String, i64>, sqlx::Error> {
+    if schools.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let school = school_of(kind);
     let sql = format!(
-        "select {}, count(*) from {} c where c.tenant = $1 and c.status = 'active' group by 1",
-        school_of(kind),
+        "select {school}, count(*) from {} c where c.tenant = $1 and c.status = 'active' and {school} = any($2) group by 1",
         kind.entity().table
     );
-    let found: Vec<(Option<String>, i64)> = sqlx::query_as(&sql).bind(tenant.as_str()).fetch_all(conn).await?;
+    let found: Vec<(String, i64)> = sqlx::query_as(&sql).bind(tenant.as_str()).bind(schools).fetch_all(conn).await?;
     Ok(found.into_iter().collect())
 }

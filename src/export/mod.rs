@@ -25,7 +25,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Postgres, Transaction};
 use tokio::sync::mpsc;
 
-use crate::log::{Log, Tenant};
+use crate::log::{Log, Tenant, metadata_keys};
 use crate::roster::EntityType;
 use members::Members;
 use options::{BadOption, Moment, Options};
@@ -221,14 +221,19 @@ impl Export {
                 continue;
             }
             // A Japanese edition has its own columns and no others.
-            let keys = match (self.options.edition.is_japan(), before.is_some()) {
-                (true, _) => Vec::new(),
-                (false, false) => source::keys_of_bulk(&mut self.tx, &self.tenant, kind, &side((&to, &now))).await?,
-                (false, true) => {
-                    let statement = self.statement(kind, (&to, &now), from.as_ref().zip(before.as_ref()));
-                    source::keys_of_delta(&mut self.tx, statement).await?
-                }
+            let mut keys = match self.options.edition.is_japan() {
+                true => Vec::new(),
+                false => metadata_keys::of(&mut self.tx, &self.tenant, kind.name()).await?,
             };
+            if !keys.is_empty() {
+                keys = match &before {
+                    None => source::keys_of_bulk(&mut self.tx, &self.tenant, kind, &side((&to, &now)), keys).await?,
+                    Some(before) => {
+                        let statement = self.statement(kind, (&to, &now), from.as_ref().zip(Some(before)));
+                        source::keys_of_delta(&mut self.tx, statement).await?
+                    }
+                };
+            }
             let columns = columns::of(self.options.edition, kind, &keys);
             let statement = self.statement(kind, (&to, &now), from.as_ref().zip(before.as_ref()));
             let send = async |step| sender.send(step).await.map_err(|_| ExportError::BrokenOff);

@@ -128,12 +128,13 @@ pub fn delta(tenant: &Tenant, kind: EntityType, from: &Side<'_>, to: &Side<'_>) 
     Statement { sql, parameters }
 }
 
-/// The keys of `metadata` that rows of a bulk file have values for, in any order.
+/// Those of the keys of `metadata` that rows of a bulk file have values for. For each one row is looked for.
 pub async fn keys_of_bulk(
     conn: &mut PgConnection,
     tenant: &Tenant,
     kind: EntityType,
     side: &Side<'_>,
+    keys: Vec<String>,
 ) -> Result<Vec<String>, sqlx::Error> {
     let mut parameters = Parameters::of(tenant.as_str());
     let record = if is_part(kind) { event_record(kind) } else { "r.doc".to_owned() };
@@ -161,12 +162,17 @@ pub async fn keys_of_bulk(
         false => "left(substr(d.record, strpos(d.record, '\"metadata\":{') + 11), -1)::json",
     };
     let sql = format!(
-        "select distinct m.key
-           from (select {record} as record from {} where {rows} offset 0) d, lateral json_each_text({metadata}) m
-          where d.record like '%\"metadata\":{{%' and {values}",
+        "select k.key
+           from unnest({}::text[]) k (key)
+          where exists (
+                  select from (select {record} as record from {} where {rows} offset 0) d,
+                         lateral json_each_text({metadata}) m
+                   where strpos(d.record, to_json(k.key)::text || ':') > 0 and d.record like '%\"metadata\":{{%'
+                     and m.key = k.key and {values})",
+        parameters.add(Value::Texts(keys)),
         side.at.versions(kind, "r")
     );
-    keys(conn, &sql, parameters).await
+    list(conn, &sql, parameters).await
 }
 
 /// The keys of `metadata` that records of a delta have values for, in any order.
@@ -177,10 +183,10 @@ pub async fn keys_of_delta(
     let sql = format!(
         "select distinct m.key from ({sql}) d, lateral json_each_text(d.record::json -> 'metadata') m where m.value <> ''"
     );
-    keys(conn, &sql, parameters).await
+    list(conn, &sql, parameters).await
 }
 
-async fn keys(conn: &mut PgConnection, sql: &str, parameters: Parameters) -> Result<Vec<String>, sqlx::Error> {
+async fn list(conn: &mut PgConnection, sql: &str, parameters: Parameters) -> Result<Vec<String>, sqlx::Error> {
     let rows = parameters.query(sql).persistent(false).fetch_all(conn).await?;
     rows.iter().map(|row| row.try_get(0)).collect()
 }

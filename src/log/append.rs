@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use sqlx::{Postgres, Transaction};
 
+use super::metadata_keys::{self, TypedKey};
 use super::{Log, Tenant, idempotency};
 
 /// An event to append. Texts are JSON.
@@ -100,6 +101,8 @@ pub struct AppendTransaction {
     tx: Transaction<'static, Postgres>,
     head: i64,
     recorded_at: Option<DateTime<Utc>>,
+    /// Keys of `metadata` that were not known before.
+    new_keys: BTreeSet<TypedKey>,
 }
 
 impl Log {
@@ -115,7 +118,14 @@ impl Log {
         if fingerprint != self.projections.fingerprint() {
             return Err(AppendError::OtherProjections(tenant.clone()));
         }
-        Ok(AppendTransaction { log: self.clone(), tenant: tenant.clone(), tx, head, recorded_at: None })
+        Ok(AppendTransaction {
+            log: self.clone(),
+            tenant: tenant.clone(),
+            tx,
+            head,
+            recorded_at: None,
+            new_keys: BTreeSet::new(),
+        })
     }
 
     /// Appends one unit of work through the tenant's queue, together with others that arrive meanwhile.
@@ -255,6 +265,12 @@ impl AppendTransaction {
             types.dedup();
             types
         });
+        if from < self.head {
+            metadata_keys::catch_up(&mut self.tx, &self.tenant, from, self.head).await?;
+        }
+        let new_keys = self.log.metadata_keys.unknown(&self.tenant, &self.new_keys, events);
+        metadata_keys::add(&mut self.tx, &self.tenant, &new_keys).await?;
+        self.new_keys.extend(new_keys);
         self.head += events.len() as i64;
         self.log.projections.apply(&mut self.tx, &self.tenant, from, self.head, types.as_deref()).await?;
         Ok(())
@@ -263,6 +279,7 @@ impl AppendTransaction {
     /// Makes everything visible at once, and wakes readers that wait in this process.
     pub async fn commit(self) -> Result<i64, sqlx::Error> {
         self.tx.commit().await?;
+        self.log.metadata_keys.note(&self.tenant, self.new_keys);
         self.log.heads.moved(&self.tenant, self.head);
         Ok(self.head)
     }

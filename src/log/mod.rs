@@ -3,6 +3,7 @@
 pub mod append;
 pub mod heads;
 pub mod idempotency;
+pub mod metadata_keys;
 pub mod position;
 pub mod queue;
 pub mod read;
@@ -78,6 +79,7 @@ pub struct Log {
     projections: Arc<Projections>,
     queues: Arc<queue::Queues>,
     heads: Arc<heads::Heads>,
+    metadata_keys: metadata_keys::Known,
 }
 
 impl Log {
@@ -85,7 +87,7 @@ impl Log {
     pub async fn open(db: Db) -> Result<Self, sqlx::Error> {
         let projections = Arc::new(Projections::load(&db).await?);
         let heads = heads::Heads::start(db.clone());
-        Ok(Self { db, projections, queues: Arc::default(), heads })
+        Ok(Self { db, projections, queues: Arc::default(), heads, metadata_keys: metadata_keys::Known::default() })
     }
 
     pub fn db(&self) -> &Db {

@@ -3,7 +3,7 @@
 use super::shadow::Shadow;
 use super::{Projection, Projections};
 use crate::db::Db;
-use crate::log::Tenant;
+use crate::log::{Tenant, metadata_keys};
 
 /// The first place where a read model is not what the log says.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -118,6 +118,7 @@ impl Shadow<'_> {
             replaced += self.replace(projection).await?;
         }
         if let Some(fingerprint) = fingerprint {
+            metadata_keys::catch_up(&mut self.conn, self.tenant, 0, head).await?;
             sqlx::query("update tenants set read_models = $2, projected = $3 where tenant = $1")
                 .bind(self.tenant.as_str())
                 .bind(fingerprint)

@@ -83,7 +83,7 @@ async fn approvals_and_reverts_killed_at_any_moment_leave_nothing_or_all() {
     // Nothing is left but the plan that waits, if one does.
     assert_eq!(run(url, &["tenant", "list"]).0, 0);
     let waiting = u32::from(!reverting);
-    assert_eq!(super::left(&server).await, i64::from(3 * waiting));
+    assert_eq!(super::left(&server).await, super::TABLES * i64::from(waiting));
 }
 
 /// In the middle of reading and planning for a plan only, and while it waits.
@@ -106,7 +106,7 @@ async fn plans_killed_on_the_way_leave_nothing_and_those_that_wait_stay() {
             }
             state => assert_eq!(state, Some("failed"), "{job}"),
         }
-        assert_eq!(super::left(&server).await, 3);
+        assert_eq!(super::left(&server).await, super::TABLES);
     }
     assert_eq!(super::approve(&server, &first).await.1["state"], "completed");
     assert_verified(&server.url);

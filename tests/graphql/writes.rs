@@ -455,3 +455,34 @@ async fn what_both_gateways_write_is_the_same() {
     }
     assert_verified(&to.url);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_handed_in_with_its_encoding_and_mode() {
+    let server = Server::start().await;
+    let query = "mutation ($input: StartImportInput!) { startImport(input: $input) { importJob { state notWithdrawn
+        encodings { file encoding } errors(first: 1) { nodes { code line column message mend mendJa } } } } }";
+    let hand_in = async |input: Value, text: &str| {
+        let (bytes, ..) = encoding_rs::SHIFT_JIS.encode(text);
+        let operations = json!({ "query": query, "variables": { "input": input } });
+        let form = Form::new()
+            .text("operations", operations.to_string())
+            .text("map", r#"{"0":["variables.input.file"]}"#)
+            .part("0", Part::bytes(bytes.into_owned()).file_name("orgs.csv"));
+        send(&server, form, true).await["data"]["startImport"]["importJob"].clone()
+    };
+    let orgs = crate::imports::ORGS;
+    let job = hand_in(json!({ "file": null, "wait": 60 }), &format!("{orgs}o,,,高橋,school,,\r\n")).await;
+    assert_eq!(job["state"], "COMPLETED", "{job}");
+    assert_eq!(job["encodings"], json!([{ "file": "orgs", "encoding": "cp932" }]));
+    assert_eq!(job["notWithdrawn"], json!(["org"]));
+    let said = json!({ "file": null, "wait": 60, "encoding": "UTF_8", "mode": "DELTA" });
+    let delta = format!("{orgs}o,active,2026-04-01T00:00:00.000Z,高橋,school,,\r\n");
+    let job = hand_in(said, &delta).await;
+    let error = &job["errors"]["nodes"][0];
+    assert_eq!(
+        (&error["code"], &error["line"], &error["column"]),
+        (&json!("BAD_CHARACTER"), &json!(2), &json!("name")),
+        "{job}"
+    );
+    assert!(["message", "mend", "mendJa"].iter().all(|text| error[text].is_string()));
+}
