@@ -6,7 +6,7 @@ use rosterhub::roster::EntityType;
 use serde_json::{Value, json};
 
 use crate::imports::{ORGS, SESSIONS};
-use crate::support::{Server, bulk, city, set, zip};
+use crate::support::{Server, bulk, city, run, set, zip};
 
 /// A set of OneRoster 1.1: its manifest does not know the files that came with 1.2.
 fn set_1_1(files: &[(&str, &str, &str)]) -> Vec<u8> {
@@ -52,6 +52,8 @@ async fn roles_of_1_1_are_told_by_users() {
         let expected = json!({ "file": "users.csv", "column": column, "kind": kind, "rows": rows });
         assert!(conversions.contains(&expected), "{job}");
     }
+    let shown = server.query("{ importJobs { nodes { edition conversions { file column kind rows } } } }").await;
+    assert_eq!(shown["importJobs"]["nodes"][0]["conversions"], job["conversions"]);
     let roles = async |user: &str| {
         let user = server.read(&format!("users/{user}")).await["user"].clone();
         let roles = user["roles"].as_array().unwrap().iter();
@@ -105,6 +107,13 @@ async fn an_edition_can_be_named() {
     let found = codes(&server, older, "?edition=1.2_JP").await;
     let expected = ("enrollments.csv".into(), "metadata.jp.ShussekiNo".into(), "edition_columns".into());
     assert!(found.contains(&expected), "{found:?}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), set(&[("orgs", "bulk", &orgs)])).unwrap();
+    let arguments =
+        ["import", file.path().to_str().unwrap(), "--tenant", "midori", "--edition", "1.2_JP", "--rules", "lenient"];
+    let (code, text) = run(&server.url, &arguments);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("orgs.csv name: accepted, 1 rows"), "{text}");
     let url = format!("{}/rosterhub/v1/imports?edition=1.0", server.base);
     let refused = server.http.post(url).bearer_auth(&server.token).body("x").send().await.unwrap();
     assert_eq!(refused.status(), 400);

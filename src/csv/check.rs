@@ -194,7 +194,7 @@ impl Checks<'_> {
     }
 
     /// SQL: ` union all` the roster's records that stand as they are, unless the set tells all of them.
-    pub(super) fn left_alone(&self, kind: EntityType, columns: &str) -> String {
+    fn left_alone(&self, kind: EntityType, columns: &str) -> String {
         match self.mode(kind) {
             Some(Mode::Bulk) => String::new(),
             _ => format!(
