@@ -8,6 +8,7 @@ mod clients;
 mod corpus;
 mod crash;
 mod decisions;
+mod editions;
 mod exports;
 mod filters;
 mod graphql;

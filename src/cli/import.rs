@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::import_errors::{language, line, list_errors, listed, write_errors};
 use super::{Failure, Output, Session};
+use crate::csv::conversion::Conversion;
 use crate::csv::decision::{DecisionError, GiveUp};
+use crate::csv::edition::{Edition, NAMES};
 use crate::csv::encoding::{Encoding, WISHES, Wish};
 use crate::csv::import::Asker;
 use crate::csv::intake::Intake;
@@ -18,6 +20,7 @@ use crate::csv::listing;
 use crate::csv::options::{
     APPLY, Apply, FileMode, MODES, ON_CONFLICTS, ON_ERRORS, OnConflicts, OnErrors, Options, named,
 };
+use crate::csv::rules::{STRICTNESSES, Strictness};
 use crate::log::Tenant;
 use crate::roster::Language;
 
@@ -54,6 +57,12 @@ pub struct ImportFile {
     /// changes; `auto` is delta if the rows have a status, else nothing is withdrawn.
     #[arg(long, value_parser = word::<FileMode>(&MODES), default_value = "auto")]
     mode: FileMode,
+    /// The edition that the set follows; without it, its manifest and columns tell.
+    #[arg(long, value_parser = word::<Edition>(&NAMES))]
+    edition: Option<Edition>,
+    /// How strictly the set is looked at; without it, as the server is set.
+    #[arg(long, value_parser = word::<Strictness>(&STRICTNESSES))]
+    rules: Option<Strictness>,
 }
 
 #[derive(clap::Subcommand)]
@@ -160,8 +169,8 @@ impl ImportCommand {
 impl ImportFile {
     async fn run(self, session: &Session, output: Output) -> Result<ExitCode, Failure> {
         let apply = if self.dry_run { Apply::Never } else { self.apply };
-        let Self { on_errors, encoding, mode, .. } = self;
-        let options = Options { apply, on_errors, encoding, mode, ..Options::default() };
+        let Self { on_errors, encoding, mode, edition, rules, .. } = self;
+        let options = Options { apply, on_errors, encoding, mode, edition, rules, ..Options::default() };
         let job = import(session, output, &self.tenant, self.file, options).await?;
         outcome(session, output, &self.tenant, &job).await
     }
@@ -334,6 +343,12 @@ pub fn summary(job: &Job) -> String {
     }
     for (file, encoding) in job.encodings.iter().filter(|(_, encoding)| *encoding != "utf-8") {
         text += &format!("\n  {file}.csv was read as {encoding}");
+    }
+    for Conversion { file, column, kind, rows } in job.conversions.iter() {
+        let kind = serde_json::to_value(kind).ok();
+        let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default();
+        text += &format!("\n  {file} {column}: {kind}");
+        text += &rows.map(|rows| format!(", {rows} rows")).unwrap_or_default();
     }
     for (file, rows) in job.left_out.iter() {
         text += &format!("\n  {rows} rows of {file}.csv have errors and are left out");

@@ -23,6 +23,10 @@ pub struct ImportsConfig {
     #[config(env = "ROSTERHUB_IMPORTS_PLAN_DAYS", default = 30)]
     pub plan_days: u32,
 
+    /// How strictly a set is looked at where the request does not say it: lenient, standard or strict.
+    #[config(env = "ROSTERHUB_IMPORTS_RULES", default = "standard")]
+    pub rules: crate::csv::rules::Strictness,
+
     /// A plan is approved by another client than the one that handed it in.
     #[config(env = "ROSTERHUB_IMPORTS_SECOND_APPROVER", default = false)]
     pub second_approver: bool,

@@ -7,7 +7,9 @@ use sqlx::PgConnection;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::edition::Edition;
 use super::plan::with_records;
+use super::rules::Level;
 use super::stage::{Staging, number};
 use crate::command::hub::{encode, read_event, standing, upcasters};
 use crate::command::{Command, CommandError, Event};
@@ -157,7 +159,8 @@ fn decide<R: Record>(
     let is_revert = common.contains_key("reverts");
     let record = row.record.filter(|_| !row.withdraw || is_revert);
     let record: Option<R> = record.map(|record| serde_json::from_str(&record)).transpose().map_err(internal)?;
-    let (file, line) = (format!("{}.csv", R::ENTITY.collection), row.line.to_string());
+    let edition = common.get("mapping").and_then(|name| Edition::ALL.into_iter().find(|e| e.name() == name));
+    let (file, line) = (Level { edition, ..Level::default() }.file(R::ENTITY.kind), row.line.to_string());
     let mut metadata: HashMap<&str, &str> = common.iter().map(|(name, value)| (*name, value.as_str())).collect();
     if row.line == 0 {
         metadata.insert("reason", "absent");

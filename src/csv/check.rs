@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 
 use super::manifest::Mode;
 use super::record::JobRecord;
+use super::rules::Level;
 use super::stage::{Staging, column, number, slots};
 use crate::roster::{Code, EntityType, Kind};
 
@@ -18,14 +19,16 @@ pub struct Checks<'a> {
     /// Rows that were rejected are left out, and the records that they name stay as they are. Otherwise they count as
     /// present, so that one fault is not reported as two.
     pub good_rows: bool,
+    /// How strictly, and as which edition.
+    pub level: Level,
 }
 
 /// An error that a check finds: in which column, and what kind.
 #[derive(Clone, Copy)]
-struct Finding {
-    kind: EntityType,
-    column: &'static str,
-    code: Code,
+pub(super) struct Finding {
+    pub kind: EntityType,
+    pub column: &'static str,
+    pub code: Code,
 }
 
 impl Checks<'_> {
@@ -50,11 +53,14 @@ impl Checks<'_> {
             errors = self.roles(conn, errors).await?;
             errors = self.users(conn, errors).await?;
         }
-        Ok(errors)
+        match self.level.is_strict() {
+            true => self.strict(conn, errors).await,
+            false => Ok(errors),
+        }
     }
 
     /// `found` is SQL for rows of (line, value), with `$1` the tenant.
-    async fn list(
+    pub(super) async fn list(
         &self,
         conn: &mut PgConnection,
         errors: i64,
@@ -73,8 +79,8 @@ impl Checks<'_> {
         .bind(self.job.tenant.as_str())
         .bind(self.job.id)
         .bind(errors)
-        .bind(format!("{}.csv", kind.entity().collection))
-        .bind(column)
+        .bind(self.level.file(kind))
+        .bind(self.level.column(kind, column))
         .bind(code.as_str())
         .bind(self.staging.most_errors)
         .fetch_one(conn)
@@ -113,7 +119,7 @@ impl Checks<'_> {
         Ok(errors)
     }
 
-    fn mode(&self, kind: EntityType) -> Option<Mode> {
+    pub(super) fn mode(&self, kind: EntityType) -> Option<Mode> {
         self.modes.iter().find(|m| m.0 == kind).map(|m| m.1)
     }
 

@@ -5,14 +5,19 @@ use std::collections::HashSet;
 use sha2::{Digest, Sha256};
 
 use super::ImportError;
-use super::edition::Column;
+use super::conversion::{ConversionKind, Counted};
+use super::edition::{Column, Edition};
+use super::lenient::repaired;
 use super::manifest::Mode;
 use super::package::{DataFile, Package};
+use super::roles_1_1 as roles;
 use super::rows::Row;
+use super::rules::{Level, Severity};
 use super::workbook::fault_of_mark;
 use crate::roster::japan::{Extension, JapanRules, extension_of_column, parse_extension};
+use crate::roster::strict::is_uuid;
 use crate::roster::value::check_text;
-use crate::roster::{Code, EntityType, Fault, Field, Record, is_sourced_id, with_record};
+use crate::roster::{Code, EntityType, Fault, Field, Record, Role, is_sourced_id, with_record};
 
 /// A row, ready for staging.
 #[derive(Debug)]
@@ -111,6 +116,9 @@ pub fn decode(package: &mut Package, out: &mut dyn FnMut(Decoded) -> Result<(), 
         let kind = package.files[file].kind;
         if !with_record!(kind, R => decode_file::<R>(package, file, out))? {
             package.unread.push(kind);
+            if kind == EntityType::User && package.edition == Edition::V11 {
+                package.unread.push(EntityType::Role);
+            }
             if package.is_exhausted() {
                 package.unread.extend(package.files[file..].iter().map(|f| f.kind));
                 break;
@@ -126,7 +134,8 @@ fn decode_file<R: JapanRules>(
     file: usize,
     out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
 ) -> Result<bool, Stopped> {
-    let mut decoder = Decoder::new(&package.files[file], package.edition.is_japan(), package.has_marks());
+    let mut decoder = Decoder::new(&package.files[file], package.level, package.has_marks());
+    decoder.above_schools = std::mem::take(&mut package.above_schools);
     let name = package.files[file].name();
     let error = |line, code| Decoded::Error(ImportError::new(&name, line, "", code, ""));
     let mut rows = match package.rows(file) {
@@ -153,12 +162,14 @@ fn decode_file<R: JapanRules>(
     let encoding = rows.encoding();
     drop(rows);
     package.note(file, encoding);
+    package.above_schools = decoder.above_schools;
+    package.conversions.extend(decoder.counted.of(&name));
     Ok(whole)
 }
 
 struct Decoder {
     mode: Mode,
-    japan: bool,
+    level: Level,
     /// Bytes that are no text say what is wrong with the cell.
     has_marks: bool,
     file: String,
@@ -168,17 +179,20 @@ struct Decoder {
     complete: bool,
     id_column: Option<usize>,
     passed_on: HashSet<(Slot, String)>,
+    counted: Counted,
+    /// Orgs of OneRoster 1.1 that stand above schools.
+    above_schools: HashSet<String>,
 }
 
 /// Faults of one row, by column name (extension columns are not static).
 type Faults = Vec<(String, Code, String)>;
 
 impl Decoder {
-    fn new(file: &DataFile, japan: bool, has_marks: bool) -> Self {
+    fn new(file: &DataFile, level: Level, has_marks: bool) -> Self {
         let header = &file.header;
         Self {
             mode: file.mode,
-            japan,
+            level,
             has_marks,
             file: file.name(),
             names: header.names.clone(),
@@ -187,6 +201,8 @@ impl Decoder {
             complete: header.complete,
             id_column: header.columns.iter().position(|c| *c == Column::SourcedId),
             passed_on: HashSet::new(),
+            counted: Counted::default(),
+            above_schools: HashSet::new(),
         }
     }
 
@@ -209,7 +225,17 @@ impl Decoder {
                 let code = if id.is_empty() { Code::MissingRequired } else { Code::BadSourcedId };
                 faults.push(("sourcedId".to_owned(), code, id.to_owned()));
             }
-            record = Some(self.record::<R>(id, row, &mut withdrawn, &mut faults));
+            let mut counted = std::mem::take(&mut self.counted);
+            record = Some(self.record::<R>(id, row, &mut withdrawn, &mut faults, &mut counted));
+            faults.retain(|(column, code, _)| match self.level.severity(*code) {
+                Severity::Refused => true,
+                Severity::Accepted => {
+                    counted.add(column, ConversionKind::Accepted);
+                    false
+                }
+                Severity::Off => false,
+            });
+            self.counted = counted;
         }
         let rejected = !faults.is_empty();
         for (column, code, value) in faults {
@@ -222,10 +248,59 @@ impl Decoder {
         if let Some(record) = record.as_ref().filter(|_| !withdrawn) {
             self.pass_references_on(id, record, out)?;
         }
-        out(Decoded::Row(StagedRow::of(row.line, id, withdrawn, record.as_ref())))
+        if R::ENTITY.kind == EntityType::User && self.level.edition == Some(Edition::V11) {
+            self.roles(id, row, record.is_some(), out)?;
+        }
+        let staged = StagedRow::of(row.line, id, withdrawn, record.as_ref());
+        if self.level.edition == Some(Edition::V11)
+            && staged.kind == EntityType::Org
+            && staged.tag.as_deref().is_some_and(|tag| roles::ABOVE_SCHOOLS.contains(&tag))
+        {
+            self.above_schools.insert(id.to_owned());
+        }
+        out(Decoded::Row(staged))
     }
 
-    fn record<R: JapanRules>(&self, id: &str, row: Row<'_>, withdrawn: &mut bool, faults: &mut Faults) -> R {
+    /// The roles that a user of OneRoster 1.1 has: one at each of its orgs. Those of a user whose row was rejected count
+    /// as rejected, too.
+    fn roles(
+        &mut self,
+        user: &str,
+        row: Row<'_>,
+        good: bool,
+        out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
+    ) -> Result<(), Stopped> {
+        if !good {
+            return out(Decoded::Row(StagedRow::of::<Role>(row.line, &roles::id(user, ""), false, None)));
+        }
+        let text = |column: Column| {
+            let place = self.columns.iter().position(|c| *c == column);
+            place.and_then(|i| row.get(i)).and_then(|raw| std::str::from_utf8(raw).ok()).unwrap_or_default().trim()
+        };
+        let (told, orgs) = (text(Column::Role), text(Column::Orgs));
+        let mut seen = HashSet::new();
+        for org in orgs.split(',').map(str::trim).filter(|org| !org.is_empty()) {
+            if !seen.insert(org) {
+                continue;
+            }
+            let (id, role) = roles::role(user, told, org, self.above_schools.contains(org));
+            if role.role.as_deref() != Some(told) {
+                self.counted.add("role", ConversionKind::Mapped);
+            }
+            self.pass_references_on(&id, &role, out)?;
+            out(Decoded::Row(StagedRow::of(row.line, &id, false, Some(&role))))?;
+        }
+        Ok(())
+    }
+
+    fn record<R: JapanRules>(
+        &self,
+        id: &str,
+        row: Row<'_>,
+        withdrawn: &mut bool,
+        faults: &mut Faults,
+        counted: &mut Counted,
+    ) -> R {
         let mut record = R::default();
         for (i, raw) in row.iter().enumerate() {
             let name = &self.names[i];
@@ -235,28 +310,59 @@ impl Decoder {
                 continue;
             };
             match self.columns[i] {
-                Column::SourcedId | Column::Dropped => {}
+                Column::SourcedId => {}
+                Column::Dropped if raw.is_empty() => {}
+                Column::Dropped => counted.add(name, ConversionKind::Dropped),
                 Column::Status => *withdrawn = self.status(name, raw, faults),
                 Column::DateLastModified => self.date_last_modified(name, raw, faults),
+                Column::Orgs | Column::Role if raw.is_empty() => {
+                    faults.push((name.clone(), Code::MissingRequired, String::new()));
+                }
                 _ if raw.is_empty() => {}
                 Column::Field(index) => {
                     let field = &R::ENTITY.fields[index];
-                    if field.null_word && raw == "NULL" {
+                    if raw == "NULL" && (field.null_word || self.level.is_lenient() && !field.required) {
+                        counted.add(name, ConversionKind::NullWord);
                         continue;
                     }
+                    let mended = self.level.is_lenient().then(|| repaired(field, raw)).flatten();
+                    if mended.is_some() {
+                        counted.add(name, ConversionKind::Repaired);
+                    }
+                    if mended.as_deref() == Some("") {
+                        continue;
+                    }
+                    let raw = mended.as_deref().unwrap_or(raw);
                     if let Err(code) = record.parse(index, raw) {
                         push(faults, Fault::new(code, field.csv, raw, field.personal));
                     }
                 }
-                Column::Metadata => self.metadata(i, raw, &mut record, faults),
+                Column::Metadata => self.metadata(i, raw, &mut record, faults, counted),
+                Column::Orgs => {
+                    if !raw.split(',').all(|org| is_sourced_id(org.trim())) {
+                        faults.push((name.clone(), Code::BadSourcedId, raw.to_owned()));
+                    }
+                }
+                Column::Role => {
+                    if !roles::is_role(raw) {
+                        faults.push((name.clone(), Code::BadEnum, raw.to_owned()));
+                    }
+                }
             }
         }
         if self.complete {
             let mut found = Vec::new();
             record.check_fields(|field: &Field| field.required, &mut found);
             record.rules(id, &mut found);
-            if self.japan {
+            if self.level.is_japan() {
                 record.japan_rules(&mut found);
+                if self.level.is_strict() && !*withdrawn {
+                    record.strict_rules(&mut found);
+                    // Demographics have the id of their user, where it is named.
+                    if R::ENTITY.identified_by.is_none() && is_sourced_id(id) && !is_uuid(id) {
+                        found.push(Fault::new(Code::NotUuid, "sourcedId", id, false));
+                    }
+                }
             }
             for fault in found {
                 // A value that could not be read is not missing as well.
@@ -269,8 +375,21 @@ impl Decoder {
         record
     }
 
-    fn metadata<R: Record>(&self, i: usize, raw: &str, record: &mut R, faults: &mut Faults) {
+    fn metadata<R: Record>(&self, i: usize, raw: &str, record: &mut R, faults: &mut Faults, counted: &mut Counted) {
         let name = &self.names[i];
+        let extension = self.extensions[i];
+        if extension.is_some_and(|extension| extension.older_column == Some(name.as_str())) {
+            counted.add(name, ConversionKind::Renamed);
+        }
+        if raw == "NULL" && self.level.is_lenient() {
+            return counted.add(name, ConversionKind::NullWord);
+        }
+        let field = extension.map(|extension| &extension.field);
+        let mended = field.filter(|_| self.level.is_lenient()).and_then(|field| repaired(field, raw));
+        if mended.is_some() {
+            counted.add(name, ConversionKind::Repaired);
+        }
+        let raw = mended.as_deref().unwrap_or(raw);
         let (key, value) = match self.extensions[i] {
             Some(extension) => match parse_extension(&extension.field, raw) {
                 Ok(value) => (extension.field.json, value),
@@ -304,7 +423,12 @@ impl Decoder {
         match (self.mode, raw.is_empty()) {
             (Mode::Bulk, false) => faults.push((name.to_owned(), Code::BulkWithStatus, raw.to_owned())),
             (Mode::Delta, true) => faults.push((name.to_owned(), Code::DeltaWithoutStatus, String::new())),
-            (Mode::Delta, false) if chrono::DateTime::parse_from_rfc3339(raw).is_err() || !raw.ends_with('Z') => {
+            (Mode::Delta, false)
+                if chrono::DateTime::parse_from_rfc3339(raw).is_err()
+                    || !raw.ends_with('Z')
+                    // The binding wants milliseconds.
+                    || self.level.is_strict() && raw.len() != "YYYY-MM-DDTHH:MM:SS.sssZ".len() =>
+            {
                 faults.push((name.to_owned(), Code::BadDateTime, raw.to_owned()));
             }
             _ => {}

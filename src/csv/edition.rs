@@ -1,5 +1,8 @@
 //! The editions of the CSV binding: which columns a file has, and which edition a set is.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::roster::japan::extension_of_column;
 use crate::roster::value::check_text;
 use crate::roster::{Code, EntityType};
@@ -48,6 +51,49 @@ pub fn columns(kind: EntityType) -> Vec<(&'static str, bool)> {
     columns
 }
 
+/// Columns of users.csv in OneRoster 1.1, by the headers of
+/// github.com/SupremeLordCommander/OneRoster-CSV-Templates. All other files of rostering have the columns of 1.2.
+pub const USERS_1_1: [&str; 18] = [
+    "sourcedId",
+    "status",
+    "dateLastModified",
+    "enabledUser",
+    "orgSourcedIds",
+    "role",
+    "username",
+    "userIds",
+    "givenName",
+    "familyName",
+    "middleName",
+    "identifier",
+    "email",
+    "sms",
+    "phone",
+    "agentSourcedIds",
+    "grades",
+    "password",
+];
+
+/// Files that came with 1.2: a manifest of 1.1 says nothing of them.
+const NEW_IN_1_2: [&str; 8] = [
+    "lineItemLearningObjectiveIds",
+    "lineItemScoreScales",
+    "resultLearningObjectiveIds",
+    "resultScoreScales",
+    "roles",
+    "scoreScales",
+    "userProfiles",
+    "userResources",
+];
+
+/// The columns of a file in an edition.
+fn columns_in(edition: Edition, kind: EntityType) -> Vec<(&'static str, bool)> {
+    match (edition, kind) {
+        (Edition::V11, EntityType::User) => USERS_1_1.map(|column| (column, true)).to_vec(),
+        _ => columns(kind),
+    }
+}
+
 /// What a column of a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
@@ -58,6 +104,10 @@ pub enum Column {
     Field(usize),
     /// `metadata.…`
     Metadata,
+    /// OneRoster 1.1: the orgs at which a user has its role.
+    Orgs,
+    /// OneRoster 1.1: the role that a user has at all of them.
+    Role,
     Dropped,
 }
 
@@ -73,8 +123,8 @@ pub struct Header {
 }
 
 /// Reads a header row. Columns are then found by name, so that one misplaced column is one error.
-pub fn header(kind: EntityType, names: Vec<String>) -> Header {
-    let binding = columns(kind);
+pub fn header(edition: Edition, kind: EntityType, names: Vec<String>) -> Header {
+    let binding = columns_in(edition, kind);
     let fields = kind.entity().fields;
     let mut header = Header { names, columns: Vec::new(), errors: Vec::new(), complete: true };
     let mut known = Vec::new();
@@ -96,6 +146,8 @@ pub fn header(kind: EntityType, names: Vec<String>) -> Header {
             "status" => Column::Status,
             "dateLastModified" => Column::DateLastModified,
             _ if name.starts_with("metadata.") && name.len() > "metadata.".len() => Column::Metadata,
+            "orgSourcedIds" if edition == Edition::V11 && kind == EntityType::User => Column::Orgs,
+            "role" if edition == Edition::V11 && kind == EntityType::User => Column::Role,
             _ => match fields.iter().position(|f| f.csv == name) {
                 Some(index) => Column::Field(index),
                 None => Column::Dropped,
@@ -127,57 +179,121 @@ pub fn header(kind: EntityType, names: Vec<String>) -> Header {
 }
 
 /// Which edition a set follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub enum Edition {
+    /// OneRoster 1.1 (2017); read only.
+    #[serde(rename = "1.1")]
+    V11,
     /// OneRoster 1.2 (June 2022).
+    #[serde(rename = "1.2")]
     Base12,
     /// OneRoster 1.2.1 (January 2023).
+    #[serde(rename = "1.2.1")]
     Base121,
     /// National provisional Japan profile, second edition (2022).
+    #[serde(rename = "japan-2")]
     Japan2,
     /// National provisional Japan profile 1.2.1 (2024).
+    #[serde(rename = "japan-1.2.1")]
     Japan121,
     /// 1EdTech Japan K-12/Schools profile 1.0 (2026).
+    #[serde(rename = "1.2_JP")]
     JapanK12,
 }
 
-impl Edition {
-    pub const ALL: [Self; 5] = [Self::Base12, Self::Base121, Self::Japan2, Self::Japan121, Self::JapanK12];
+/// What tells an edition from the others. Both reading and writing follow from it.
+pub struct Profile {
+    pub edition: Edition,
+    pub name: &'static str,
+    /// `oneroster.version` in its manifests: the first is written.
+    pub versions: &'static [&'static str],
+    pub is_japan: bool,
+    /// Files have the columns that 1.2.1 took away (`users.resourceSourcedIds`).
+    pub is_first: bool,
+    /// Extension columns in the spelling of the national editions (`ShussekiNo`).
+    pub older_spelling: bool,
+    /// Extension columns that came with 1.2.1 of the national editions (readings of preferred names).
+    pub later_extensions: bool,
+}
 
+const fn profile(edition: Edition, name: &'static str, versions: &'static [&'static str]) -> Profile {
+    Profile {
+        edition,
+        name,
+        versions,
+        is_japan: false,
+        is_first: false,
+        older_spelling: false,
+        later_extensions: false,
+    }
+}
+
+/// The editions, in the order of their coming.
+pub static PROFILES: [Profile; 6] = [
+    profile(Edition::V11, "1.1", &["1.1"]),
+    Profile { is_first: true, ..profile(Edition::Base12, "1.2", &["1.2"]) },
+    profile(Edition::Base121, "1.2.1", &["1.2", "1.2.1"]),
+    Profile { is_japan: true, is_first: true, older_spelling: true, ..profile(Edition::Japan2, "japan-2", &["1.2"]) },
+    Profile {
+        is_japan: true,
+        older_spelling: true,
+        later_extensions: true,
+        ..profile(Edition::Japan121, "japan-1.2.1", &["1.2", "1.2.1"])
+    },
+    Profile { is_japan: true, later_extensions: true, ..profile(Edition::JapanK12, "1.2_JP", &["1.2_JP"]) },
+];
+
+/// Names of all editions, and of those that are written.
+pub const NAMES: [&str; 6] = ["1.1", "1.2", "1.2.1", "japan-2", "japan-1.2.1", "1.2_JP"];
+
+impl Edition {
+    pub const ALL: [Self; 6] = [Self::V11, Self::Base12, Self::Base121, Self::Japan2, Self::Japan121, Self::JapanK12];
+
+    /// Those that are written.
+    pub const WRITTEN: [Self; 5] = [Self::Base12, Self::Base121, Self::Japan2, Self::Japan121, Self::JapanK12];
+
+    pub fn profile(self) -> &'static Profile {
+        &PROFILES[self as usize]
+    }
+
+    /// One that is written.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|edition| edition.name() == name)
+        Self::WRITTEN.into_iter().find(|edition| edition.name() == name)
     }
 
     /// `oneroster.version` in its manifests.
     pub fn version(self) -> &'static str {
-        if self == Self::JapanK12 { "1.2_JP" } else { "1.2" }
+        self.profile().versions[0]
     }
 
     /// Whether files have the columns that 1.2.1 took away.
     pub fn is_first(self) -> bool {
-        matches!(self, Self::Base12 | Self::Japan2)
+        self.profile().is_first
     }
 
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Base12 => "1.2",
-            Self::Base121 => "1.2.1",
-            Self::Japan2 => "japan-2",
-            Self::Japan121 => "japan-1.2.1",
-            Self::JapanK12 => "1.2_JP",
-        }
+        self.profile().name
     }
 
     pub fn is_japan(self) -> bool {
-        !matches!(self, Self::Base12 | Self::Base121)
+        self.profile().is_japan
+    }
+
+    /// Whether a manifest of this `oneroster.version` has a property of this file.
+    pub fn lists(version: &str, stem: &str) -> bool {
+        version != "1.1" || !NEW_IN_1_2.contains(&stem)
     }
 
     /// From the manifest's `oneroster.version` and the headers of all files: the columns tell more than the
     /// version, which most editions write as 1.2.
-    pub fn detect<'a>(version: &str, headers: impl Iterator<Item = (EntityType, &'a Header)>) -> Self {
+    pub fn detect<'a>(version: &str, headers: impl Iterator<Item = (EntityType, &'a [String])>) -> Self {
         let (mut japan, mut older, mut resources) = (version == "1.2_JP", false, false);
-        for (kind, header) in headers {
-            for name in &header.names {
+        if version == "1.1" {
+            return Self::V11;
+        }
+        for (kind, names) in headers {
+            for name in names {
                 let extension = extension_of_column(kind, name);
                 japan |= extension.is_some();
                 older |= extension.is_some_and(|e| e.older_column == Some(name));
@@ -191,6 +307,24 @@ impl Edition {
             (false, _, true) => Self::Base12,
             (false, _, false) => Self::Base121,
         }
+    }
+
+    /// The columns that another edition has and this one cannot have.
+    pub fn contradictions(self, kind: EntityType, names: &[String]) -> Vec<&str> {
+        let profile = self.profile();
+        let newer = |name: &str| columns(kind).iter().any(|c| c.0 == name) && !USERS_1_1.contains(&name);
+        let foreign = |name: &str| match (self, kind, extension_of_column(kind, name)) {
+            (Self::V11, EntityType::User, _) => newer(name),
+            (Self::V11, EntityType::Role | EntityType::UserProfile, _) => true,
+            (_, EntityType::User, _) if ["orgSourcedIds", "role"].contains(&name) => true,
+            (_, EntityType::User, _) if name == "resourceSourcedIds" => !profile.is_first,
+            (_, _, Some(extension)) if profile.is_japan => {
+                let other = extension.older_column.is_some_and(|older| (older == name) != profile.older_spelling);
+                other || (extension.later && !profile.later_extensions)
+            }
+            _ => false,
+        };
+        names.iter().map(String::as_str).filter(|name| foreign(name)).collect()
     }
 }
 
@@ -218,7 +352,11 @@ mod tests {
     #[test]
     fn a_misplaced_or_unknown_or_missing_column_is_one_error() {
         let errors = |text: &str| {
-            header(EntityType::Org, names(text)).errors.into_iter().map(|e| (e.1, e.2)).collect::<Vec<_>>()
+            header(Edition::Base121, EntityType::Org, names(text))
+                .errors
+                .into_iter()
+                .map(|e| (e.1, e.2))
+                .collect::<Vec<_>>()
         };
         assert_eq!(errors(ORGS), []);
         assert_eq!(
@@ -238,9 +376,29 @@ mod tests {
     }
 
     #[test]
+    fn each_edition_has_its_profile() {
+        for (profile, name) in PROFILES.iter().zip(NAMES) {
+            assert_eq!((profile.edition.name(), profile.name), (name, name));
+            assert_eq!(serde_json::to_value(profile.edition).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn an_edition_does_not_have_the_columns_of_another() {
+        let of = |edition: Edition, kind, text: &str| edition.contradictions(kind, &names(text)).len();
+        assert_eq!(of(Edition::V11, EntityType::User, &USERS_1_1.join(" ")), 0);
+        assert_eq!(of(Edition::Base121, EntityType::User, &USERS_1_1.join(" ")), 2);
+        assert_eq!(of(Edition::V11, EntityType::User, "sourcedId userMasterIdentifier"), 1);
+        assert_eq!(of(Edition::Base121, EntityType::User, "resourceSourcedIds"), 1);
+        assert_eq!(of(Edition::Japan121, EntityType::Enrollment, "metadata.jp.ShussekiNo"), 0);
+        assert_eq!(of(Edition::JapanK12, EntityType::Enrollment, "metadata.jp.ShussekiNo"), 1);
+        assert_eq!(of(Edition::Japan2, EntityType::User, "metadata.jp.kanaPreferredGivenName"), 1);
+    }
+
+    #[test]
     fn editions_are_told_by_their_columns() {
         let detect = |version: &str, kind: EntityType, text: &str| {
-            Edition::detect(version, [(kind, &header(kind, names(text)))].into_iter())
+            Edition::detect(version, [(kind, &names(text)[..])].into_iter())
         };
         assert_eq!(detect("1.2", EntityType::Org, ORGS), Edition::Base121);
         assert_eq!(detect("1.2", EntityType::User, "resourceSourcedIds"), Edition::Base12);

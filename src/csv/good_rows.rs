@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use super::check::Checks;
 use super::manifest::Mode;
 use super::record::JobRecord;
+use super::rules::Level;
 use super::stage::{Staging, column, number, slots};
 use crate::roster::EntityType;
 
@@ -27,13 +28,14 @@ pub async fn leave_bad_rows(
     conn: &mut PgConnection,
     staging: &Staging,
     job: &JobRecord,
+    level: Level,
     modes: &mut [(EntityType, Mode)],
     errors: i64,
 ) -> Result<Left, sqlx::Error> {
     let mut left = Left { errors, ..Left::default() };
     let mut seen = 0;
     loop {
-        let files: Vec<String> = modes.iter().map(|m| format!("{}.csv", m.0.entity().collection)).collect();
+        let files: Vec<String> = modes.iter().map(|m| level.file(m.0)).collect();
         left.beyond_rows = sqlx::query_scalar(
             "select exists (select from import_errors
                              where tenant = $1 and job = $2 and number > $3 and (line < 2 or file <> all($4)))",
@@ -49,18 +51,18 @@ pub async fn leave_bad_rows(
         if left.beyond_rows {
             // The set is refused; what the checks find is listed all the same.
             if seen == 0 {
-                let checks = Checks { staging, job, modes, unread: &[], good_rows: false };
+                let checks = Checks { staging, job, modes, unread: &[], good_rows: false, level };
                 left.errors = checks.run(conn, errors).await?;
             }
             return Ok(left);
         }
         for (kind, _) in modes.iter() {
-            reject(conn, staging, job, *kind, seen).await?;
+            reject(conn, staging, job, level, *kind, seen).await?;
         }
         left.rows = rejected(conn, staging, job, modes).await?;
         keep_absent(conn, staging, job, modes, &left.rows).await?;
         seen = left.errors;
-        let checks = Checks { staging, job, modes, unread: &[], good_rows: true };
+        let checks = Checks { staging, job, modes, unread: &[], good_rows: true, level };
         left.errors = checks.run(conn, seen).await?;
         if left.errors == seen {
             return Ok(left);
@@ -73,6 +75,7 @@ async fn reject(
     conn: &mut PgConnection,
     Staging { rows, .. }: &Staging,
     job: &JobRecord,
+    level: Level,
     kind: EntityType,
     seen: i64,
 ) -> Result<(), sqlx::Error> {
@@ -86,7 +89,7 @@ async fn reject(
         .bind(job.tenant.as_str())
         .bind(job.id)
         .bind(seen)
-        .bind(format!("{}.csv", kind.entity().collection))
+        .bind(level.file(kind))
         .execute(&mut *conn)
         .await?;
     let same = format!(

@@ -11,7 +11,9 @@ use sqlx::pool::PoolConnection;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use super::conversion::Conversion;
 use super::decode::{Decoded, Stopped, decode};
+use super::edition::Edition;
 use super::input::Upload;
 use super::job::{self, Job};
 use super::manifest::Mode;
@@ -95,10 +97,13 @@ impl From<sqlx::Error> for CommandError {
 
 impl Import {
     /// Enters a new job, of this id.
-    pub async fn accept(log: &Log, record: JobRecord, task: Task, place: Place) -> Result<Self, CommandError> {
+    pub async fn accept(log: &Log, record: JobRecord, mut task: Task, place: Place) -> Result<Self, CommandError> {
         let tenant = &record.tenant;
         if log.head(tenant).await?.is_none() {
             return Err(AppendError::UnknownTenant(tenant.clone()).into());
+        }
+        if matches!(task.source, Source::Upload(..)) {
+            task.options.rules.get_or_insert(task.settings.rules);
         }
         place.hold(log.db(), &record).await?;
         let (bytes, reverts) = match &task.source {
@@ -232,8 +237,12 @@ impl Run {
         let mut read = reader.await.map_err(|e| CommandError::Internal(e.to_string()))?;
         let mut rows: serde_json::Map<String, serde_json::Value> =
             rows.into_iter().map(|(file, n)| (file.to_owned(), n.into())).collect();
+        if read.edition == Some(Edition::V11.name()) {
+            rows.remove(EntityType::Role.entity().collection); // they have no rows of their own
+        }
         rows.extend(read.not_read.drain(..).map(|file| (file, serde_json::Value::Null)));
         self.record.read(&mut self.conn, read.edition, rows, &read.encodings, errors, read.sha256.take()).await?;
+        self.record.conversions(&mut self.conn, &read.conversions).await?;
         Ok((read, errors))
     }
 }
@@ -246,6 +255,7 @@ pub(super) struct Read {
     pub edition: Option<&'static str>,
     /// By file.
     encodings: BTreeMap<String, &'static str>,
+    conversions: Vec<Conversion>,
     /// Types of which nothing is withdrawn for being absent, since nobody said that the file tells all.
     pub not_withdrawn: Vec<EntityType>,
     sha256: Option<Vec<u8>>,
@@ -265,6 +275,14 @@ fn read_package(upload: Upload, items: mpsc::Sender<Vec<Decoded>>) -> Read {
     read.not_withdrawn = package.files.iter().filter(|f| of_all(f.mode)).map(|f| f.kind).collect();
     let planned = |mode| if of_all(mode) { Mode::Delta } else { mode };
     read.modes = package.files.iter().map(|f| (f.kind, planned(f.mode))).collect();
+    if package.edition == Edition::V11
+        && let Some((_, mode)) = read.modes.iter().find(|m| m.0 == EntityType::User)
+    {
+        let roles = (EntityType::Role, *mode);
+        read.not_withdrawn.extend(read.not_withdrawn.contains(&EntityType::User).then_some(EntityType::Role));
+        read.modes.push(roles);
+        read.modes.sort_by_key(|m| m.0);
+    }
     read.not_read = std::mem::take(&mut package.not_read);
     let (mut block, mut bytes) = (Vec::with_capacity(BLOCK), 0);
     let sent = decode(&mut package, &mut |item| {
@@ -281,6 +299,7 @@ fn read_package(upload: Upload, items: mpsc::Sender<Vec<Decoded>>) -> Read {
         let _ = items.blocking_send(block);
     }
     read.encodings = package.encodings();
+    read.conversions = package.conversions;
     read.unread = package.unread;
     read
 }

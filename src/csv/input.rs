@@ -11,6 +11,7 @@ use super::encoding::{Encoding, Wish};
 use super::manifest::{Manifest, Mode};
 use super::options::FileMode;
 use super::rows::{RowFault, Rows};
+use super::rules::Level;
 use super::workbook::Workbook;
 use crate::roster::{Code, EntityType};
 
@@ -23,6 +24,8 @@ pub struct Upload {
     pub limit: u64,
     pub encoding: Wish,
     pub mode: FileMode,
+    /// As which edition, when it is named, and how strictly it is looked at.
+    pub level: Level,
 }
 
 /// What was handed in, opened.

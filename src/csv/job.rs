@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::conversion::Conversion;
 use super::manifest::Mode;
 use super::options::Options;
 use super::plan::{ChangeCounts, Changes};
@@ -82,6 +83,9 @@ pub struct Job {
     #[schemars(with = "Difference")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<Json<Difference>>,
+    /// What of the set is not kept as it stands in its files.
+    #[schemars(with = "Vec<Conversion>")]
+    pub conversions: Json<Vec<Conversion>>,
     /// Rows with errors that are left out, by file.
     #[schemars(with = "BTreeMap<String, i64>")]
     pub left_out: Json<BTreeMap<String, i64>>,
@@ -148,8 +152,8 @@ pub struct JobError {
 }
 
 const JOB_COLUMNS: &str = "id, kind, reverts, state, file_name, bytes, edition, client, client_id, options, rows, \
-                           encodings, changes, phases, errors, errors_kept, plan, planned_at, thresholds, conflicts, \
-                           difference, left_out, \
+                           encodings, conversions, changes, phases, errors, errors_kept, plan, planned_at, thresholds, \
+                           conflicts, difference, left_out, \
                            not_withdrawn, approved_by, failure, position, created_at, expires_at, finished_at, modes";
 
 /// The plans that wait for a decision; with `expired`, those whose time is over.

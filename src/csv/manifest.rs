@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ImportError;
-use super::edition::FILES;
+use super::edition::{Edition, FILES, PROFILES};
 use super::input::Input;
 use crate::roster::Code;
 
@@ -80,7 +80,7 @@ impl Manifest {
                     report(line, property, Code::ManifestVersion, value);
                     manifest.readable = false;
                 }
-                "oneroster.version" if !["1.2", "1.2.1", "1.2_JP"].contains(&value) => {
+                "oneroster.version" if !PROFILES.iter().any(|profile| profile.versions.contains(&value)) => {
                     report(line, property, Code::ManifestVersion, value);
                     manifest.readable = false;
                 }
@@ -104,7 +104,8 @@ impl Manifest {
         drop(rows);
         input.note("manifest", encoding);
         let wanted = ["manifest.version".to_owned(), "oneroster.version".to_owned()];
-        for property in wanted.into_iter().chain(FILES.iter().map(|f| format!("file.{f}"))) {
+        let files = FILES.iter().filter(|file| Edition::lists(&manifest.version, file));
+        for property in wanted.into_iter().chain(files.map(|f| format!("file.{f}"))) {
             if !seen.contains(&property) {
                 report(0, &property, Code::ManifestProperty, &property);
             }

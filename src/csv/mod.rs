@@ -1,7 +1,8 @@
 //! CSV intake: a OneRoster set goes in, all or nothing.
 //!
 //! `input` tells what was handed in: a zip (`archive`), a CSV file or a `workbook`; `package` reads its `manifest` and headers,
-//! `encoding` makes UTF-8 of the text, `rows` parses it, `edition` knows the headers, `decode`
+//! `encoding` makes UTF-8 of the text, `rows` parses it, `edition` knows the headers, `rules` how
+//! strictly they are looked at, `conversion` counts what is not kept, `roles_1_1` makes roles of OneRoster 1.1, `decode`
 //! turns rows into records, `stage` keeps them in Postgres, `check` looks at references, `good_rows` leaves out rows
 //! with errors, `plan` finds what differs from the roster, `threshold` says when that waits for a decision, `apply`
 //! appends it as one unit of work. `import` is an import from its arrival on, `run` leads it through the phases when
@@ -15,6 +16,7 @@ pub mod apply;
 pub mod archive;
 pub mod care;
 pub mod check;
+pub mod conversion;
 pub mod decision;
 pub mod decode;
 pub mod edition;
@@ -26,6 +28,7 @@ pub mod input;
 pub mod intake;
 pub mod interrupted;
 pub mod job;
+mod lenient;
 pub mod listing;
 pub mod manifest;
 pub mod options;
@@ -35,10 +38,13 @@ pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod revert;
+mod roles_1_1;
 pub mod rows;
+pub mod rules;
 mod run;
 pub mod stage;
 pub mod statistics;
+mod strict;
 pub mod threshold;
 pub mod uploads;
 pub mod workbook;

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::edition::Edition;
 use super::encoding::Wish;
+use super::rules::Strictness;
 
 /// When a plan is applied without being approved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +73,12 @@ pub struct Options {
     pub encoding: Wish,
     /// Of a CSV file or workbook without manifest.
     pub mode: FileMode,
+    /// The edition that the set follows, when it shall not be told by its manifest and columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edition: Option<Edition>,
+    /// How strictly it is looked at; the setting of the server where it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Strictness>,
 }
 
 /// An option by its name; for requests of all kinds.

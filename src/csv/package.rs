@@ -1,15 +1,17 @@
 //! A set: its manifest and the headers of its files (CSV binding §1, §4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 
 use super::ImportError;
+use super::conversion::{Conversion, ConversionKind};
 use super::edition::{Edition, FILES, Header, header};
 use super::encoding::Encoding;
 use super::input::{Input, Upload, separator_of};
 use super::manifest::{Manifest, Mode};
 use super::options::FileMode;
 use super::rows::{RowFault, Rows};
+use super::rules::{Level, Severity};
 use crate::roster::{Code, EntityType};
 
 /// A set whose manifest and headers have been read.
@@ -25,6 +27,11 @@ pub struct Package {
     pub unread: Vec<EntityType>,
     /// Nobody says that the files tell all, so that nothing is withdrawn for being absent.
     pub adds_only: bool,
+    /// How it is looked at, with the edition that was named or found.
+    pub level: Level,
+    pub conversions: Vec<Conversion>,
+    /// Orgs of OneRoster 1.1 that stand above schools.
+    pub above_schools: HashSet<String>,
 }
 
 /// One data file of the set.
@@ -45,7 +52,7 @@ impl Package {
     /// be read all the same.
     pub fn open(upload: Upload) -> Result<Self, Vec<ImportError>> {
         let mut errors = Vec::new();
-        let mode = upload.mode;
+        let (mode, level, name) = (upload.mode, upload.level, upload.name.clone());
         let mut input = Input::open(upload, &mut errors).map_err(|error| vec![error])?;
         let has_manifest = input.holds("manifest");
         let wrong = match (has_manifest, mode) {
@@ -69,17 +76,117 @@ impl Package {
             errors,
             unread: Vec::new(),
             adds_only: !has_manifest && mode == FileMode::Auto,
+            level,
+            conversions: Vec::new(),
+            above_schools: HashSet::new(),
         };
-        package.open_files(&manifest);
+        let found = package.open_files(&manifest);
         if !manifest.readable {
             return Err(package.errors);
         }
-        let headers = package.files.iter().map(|f| (f.kind, &f.header));
-        package.edition = Edition::detect(&manifest.version, headers);
+        let headers = found.iter().map(|(kind, _, names)| (*kind, &names[..]));
+        package.edition = level.edition.unwrap_or_else(|| Edition::detect(&manifest.version, headers));
+        package.level.edition = Some(package.edition);
+        for (kind, mode, names) in found {
+            package.understand(kind, mode, names, level.edition.is_some());
+        }
+        package.files.sort_by_key(|f| f.kind);
+        package.strict(&name);
+        package.pass_over();
         Ok(package)
     }
 
-    fn open_files(&mut self, manifest: &Manifest) {
+    /// Understands the header of a file, as the edition has it.
+    fn understand(&mut self, kind: EntityType, mode: Mode, names: Vec<String>, named: bool) {
+        let (file, edition) = (format!("{}.csv", kind.entity().collection), self.edition);
+        if edition == Edition::V11 && mode == Mode::Delta {
+            self.errors.push(ImportError::new(&file, 0, "", Code::EditionDelta, ""));
+            self.unread.push(kind);
+            return;
+        }
+        if named {
+            for name in edition.contradictions(kind, &names) {
+                self.errors.push(ImportError::new(&file, 1, name, Code::EditionColumns, edition.name()));
+            }
+        }
+        if edition == Edition::V11 && [EntityType::Role, EntityType::UserProfile].contains(&kind) {
+            self.errors.push(ImportError::new(&file, 1, "", Code::EditionColumns, edition.name()));
+            self.unread.push(kind);
+            return;
+        }
+        let (mut header, level) = (header(edition, kind, names), self.level);
+        if level.is_lenient() {
+            let fields = kind.entity().fields;
+            let needed = |column: &str| column == "sourcedId" || fields.iter().any(|f| f.csv == column && f.required);
+            header.complete = !header.errors.iter().any(|e| e.1 == Code::HeaderMissing && needed(&e.0));
+            let stays = |(column, code, _): &(String, Code, String)| {
+                *code == Code::HeaderMissing && needed(column) || level.severity(*code) != Severity::Accepted
+            };
+            let (errors, accepted): (Vec<_>, Vec<_>) = header.errors.drain(..).partition(stays);
+            header.errors = errors;
+            self.conversions.extend(accepted.into_iter().map(|(_, _, column)| Conversion {
+                file: file.clone(),
+                column,
+                kind: ConversionKind::Accepted,
+                rows: None,
+            }));
+        }
+        for (column, code, value) in &header.errors {
+            self.errors.push(ImportError::new(&file, 1, column, *code, value));
+        }
+        self.files.push(DataFile { kind, mode, header });
+    }
+
+    /// What a strict import wants of the set as a whole.
+    fn strict(&mut self, name: &str) {
+        if !self.level.is_strict() {
+            return;
+        }
+        let is_roster_name = |name: &str| {
+            let parts: Vec<&str> = name.strip_suffix(".zip").unwrap_or_default().split('_').collect();
+            let [begin, day, code] = parts[..] else { return false };
+            begin == "RO"
+                && day.len() == 8
+                && day.bytes().all(|b| b.is_ascii_digit())
+                && !code.is_empty()
+                && code.bytes().all(|b| b.is_ascii_alphanumeric())
+        };
+        if self.edition.is_japan() && !name.is_empty() && !is_roster_name(name) {
+            self.errors.push(ImportError::new("", 0, "", Code::FileName, name));
+        }
+        if self.input.holds("manifest") && self.files.iter().any(|file| file.mode == Mode::Bulk) {
+            for stem in ["academicSessions", "classes", "courses", "enrollments", "orgs", "roles", "users"] {
+                let needed = self.edition != Edition::V11 || stem != "roles";
+                if needed && !self.input.holds(stem) {
+                    self.errors.push(ImportError::new(&format!("{stem}.csv"), 0, "", Code::MinimumSet, ""));
+                }
+            }
+        }
+    }
+
+    /// Counts the faults of the manifest that a lenient import takes.
+    fn pass_over(&mut self) {
+        let level = self.level;
+        let (errors, accepted): (Vec<_>, Vec<_>) =
+            self.errors.drain(..).partition(|error| error.code != Code::ManifestProperty || !level.is_lenient());
+        self.errors = errors;
+        self.conversions.extend(accepted.into_iter().map(|error| Conversion {
+            file: error.file,
+            column: error.column,
+            kind: ConversionKind::Accepted,
+            rows: None,
+        }));
+        self.conversions.extend(self.not_read.iter().map(|file| Conversion {
+            file: file.clone(),
+            column: String::new(),
+            kind: ConversionKind::FileNotRead,
+            rows: None,
+        }));
+    }
+
+    /// Reads the headers of the files that the manifest declares.
+    fn open_files(&mut self, manifest: &Manifest) -> Vec<(EntityType, Mode, Vec<String>)> {
+        let mut found = Vec::new();
         for stem in FILES {
             let mode = match (manifest.files.get(stem), self.input.holds(stem)) {
                 (Some((line, Some(_))), false) => {
@@ -92,6 +199,7 @@ impl Package {
                     continue;
                 }
                 (Some((_, Some(mode))), true) => *mode,
+                (None, true) if self.level.is_lenient() => Mode::Bulk,
                 // An undeclared property was reported with the manifest.
                 _ => continue,
             };
@@ -104,21 +212,14 @@ impl Package {
                     self.errors.push(ImportError::new(&format!("{stem}.csv"), 1, "", Code::NoRows, ""));
                     self.unread.push(kind);
                 }
-                Ok(names) => {
-                    let header = header(kind, names);
-                    let file = format!("{stem}.csv");
-                    for (column, code, value) in &header.errors {
-                        self.errors.push(ImportError::new(&file, 1, column, *code, value));
-                    }
-                    self.files.push(DataFile { kind, mode, header });
-                }
+                Ok(names) => found.push((kind, mode, names)),
                 Err(fault) => {
                     self.errors.push(ImportError::new(&format!("{stem}.csv"), fault.line, "", fault.code, ""));
                     self.unread.push(kind);
                 }
             }
         }
-        self.files.sort_by_key(|f| f.kind);
+        found
     }
 
     fn report(&mut self, line: u64, stem: &str, code: Code, value: &str) {

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::conversion::Conversion;
 use super::job::{Difference, STANDS};
 use super::manifest::Mode;
 use super::options::Options;
@@ -124,6 +125,17 @@ impl JobRecord {
         .execute(conn)
         .await
         .map(drop)
+    }
+
+    /// What of the set is not kept as it stands.
+    pub async fn conversions(&self, conn: &mut PgConnection, conversions: &[Conversion]) -> Result<(), sqlx::Error> {
+        sqlx::query("update import_jobs set conversions = $3 where tenant = $1 and id = $2")
+            .bind(self.tenant.as_str())
+            .bind(self.id)
+            .bind(Json(conversions))
+            .execute(conn)
+            .await
+            .map(drop)
     }
 
     pub async fn errors(&self, conn: &mut PgConnection, errors: i64) -> Result<(), sqlx::Error> {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::apply::{Origin, apply};
 use super::check::Checks;
+use super::edition::Edition;
 use super::good_rows::{Left, leave_bad_rows};
 use super::import::{Progress, Source, Task, patiently, seconds};
 use super::input::Upload;
@@ -18,6 +19,7 @@ use super::manifest::Mode;
 use super::options::{Apply, OnConflicts, OnErrors, Options};
 use super::plan::{ChangeCounts, Changes, Counts, plan};
 use super::record::{JobRecord, Phases, Planned};
+use super::rules::Level;
 use super::stage::{Stager, Staging};
 use super::{revert, threshold};
 use crate::command::CommandError;
@@ -203,9 +205,10 @@ impl Run {
         let mut not_withdrawn = Vec::new();
         let (modes, errors) = match source {
             Source::Upload(file, limit) => {
-                let Options { encoding, mode, .. } = self.task.options;
+                let Options { encoding, mode, edition, rules, .. } = self.task.options;
+                let level = Level { strictness: rules.unwrap_or_default(), edition };
                 let name = self.task.file_name.clone();
-                let (read, errors) = self.read(Upload { file, name, limit, encoding, mode }).await?;
+                let (read, errors) = self.read(Upload { file, name, limit, encoding, mode, level }).await?;
                 self.edition = read.edition.map(str::to_owned);
                 self.unread = read.unread;
                 not_withdrawn = read.not_withdrawn;
@@ -236,6 +239,12 @@ impl Run {
         self.settle(&mut planned, at, false).await?;
         self.lap("plan");
         Ok(planned)
+    }
+
+    /// How the set is looked at, once it has been read.
+    fn level(&self) -> Level {
+        let edition = Edition::ALL.into_iter().find(|edition| Some(edition.name()) == self.edition.as_deref());
+        Level { strictness: self.task.options.rules.unwrap_or_default(), edition }
     }
 
     /// Stages what an import did, to take it back.
@@ -280,6 +289,7 @@ impl Run {
     /// Checks and plans on the roster as it stands at `at`, in one transaction: until it commits, the former plan
     /// stands. With `compare`, says how the plan differs from the former.
     async fn settle(&mut self, planned: &mut Planned, at: i64, compare: bool) -> Result<(), Failure> {
+        let level = self.level();
         let Self { record, staging, task, unread, reverts, phases, clock, .. } = self;
         let (tenant, options, plan_table) = (&record.tenant, task.options, &staging.plan);
         let mut tx = self.conn.begin().await?;
@@ -301,13 +311,13 @@ impl Run {
         let told_all = bulk(&planned.modes);
         let mut refused = false;
         if options.on_errors == OnErrors::ApplyGoodRows && unread.is_empty() {
-            let left = leave_bad_rows(&mut tx, staging, record, &mut planned.modes, planned.errors).await?;
+            let left = leave_bad_rows(&mut tx, staging, record, level, &mut planned.modes, planned.errors).await?;
             let Left { errors, beyond_rows, rows } = left;
             (planned.errors, planned.left_out, refused) = (errors, rows, beyond_rows);
             let still = bulk(&planned.modes);
             planned.not_withdrawn.extend(told_all.into_iter().filter(|kind| !still.contains(kind)));
         } else {
-            let checks = Checks { staging, job: record, modes: &planned.modes, unread, good_rows: false };
+            let checks = Checks { staging, job: record, modes: &planned.modes, unread, good_rows: false, level };
             planned.errors = checks.run(&mut tx, planned.errors).await?;
             if reverts.is_some() {
                 planned.errors = checks.still_referred_to(&mut tx, planned.errors).await?;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::import_pages::{connection, page_arguments};
 use super::imports::{DEFAULT_ERRORS, MOST_ERRORS, errors};
 use super::mutation::{UserError, code_name};
+use crate::csv::conversion::Conversion;
 use crate::csv::job::{Job, JobError};
 use crate::csv::plan::Changes;
 use crate::roster::Code;
@@ -27,6 +28,11 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
     let schema = schema
         .register(job_object())
         .register(object("ImportRows", "Rows read of a file.", rows_fields()))
+        .register(object(
+            "ImportConversion",
+            "What of a set is not kept as it stands in its files.",
+            conversion_fields(),
+        ))
         .register(object("ImportFileEncoding", "In which encoding a file was.", encoding_fields()))
         .register(object(
             "ImportChanges",
@@ -150,6 +156,12 @@ fn job_object() -> Object {
             members::<i64>(&serde_json::json!(job.left_out.0))
         }))
         .field(parts("rows", "ImportRows", "Rows read, by file.", |job| members::<Option<i64>>(&job.rows.0)))
+        .field(parts(
+            "conversions",
+            "ImportConversion",
+            "What of the set is not kept as it stands in its files.",
+            |job| job.conversions.iter().cloned().map(FieldValue::owned_any).collect(),
+        ))
         .field(parts("encodings", "ImportFileEncoding", "In which encoding each file was.", |job| {
             members::<String>(&serde_json::json!(job.encodings.0))
         }))
@@ -186,6 +198,26 @@ fn rows_fields() -> Fields<(String, Option<i64>)> {
             TypeRef::named(TypeRef::INT),
             |rows| Some(rows.1?.into()),
             "Null for files of services that are not read yet.",
+        ),
+    ]
+}
+
+fn conversion_fields() -> Fields<Conversion> {
+    let text = || TypeRef::named_nn(TypeRef::STRING);
+    vec![
+        ("file", text(), |c| Some(c.file.as_str().into()), "Name of the file."),
+        ("column", text(), |c| Some(c.column.as_str().into()), "Empty when the whole file is meant."),
+        (
+            "kind",
+            text(),
+            |c| Some(serde_json::to_value(c.kind).ok()?.as_str()?.into()),
+            "fileNotRead, dropped, renamed, nullWord, mapped, repaired or accepted.",
+        ),
+        (
+            "rows",
+            TypeRef::named(TypeRef::INT),
+            |c| Some(c.rows?.into()),
+            "Rows that it is about; null when nobody counted.",
         ),
     ]
 }

@@ -16,11 +16,13 @@ use super::imports::{MOST, desk, refused, seconds, wait};
 use super::mutation::UserError;
 use super::plan::Cost;
 use crate::csv::decision::{DecisionError, GiveUp, Refused};
+use crate::csv::edition::NAMES;
 use crate::csv::encoding::WISHES;
 use crate::csv::job::{self, Difference, Job};
 use crate::csv::listing::{self, LaterChange, Member, PlannedRecord, SchoolChanges, Selection, place};
 use crate::csv::options::{APPLY, MODES, ON_CONFLICTS, ON_ERRORS, Options, named};
 use crate::csv::plan::KINDS;
+use crate::csv::rules::STRICTNESSES;
 use crate::csv::threshold::Passed;
 use crate::rest::plans::{asker, sees};
 use crate::roster::EntityType;
@@ -28,7 +30,14 @@ use crate::roster::EntityType;
 const DEFAULT: i64 = 100;
 
 /// Enums of options and of what becomes of records: name, values, meaning.
-const ENUMS: [(&str, &[&str], &str); 6] = [
+const ENUMS: [(&str, &[&str], &str); 8] = [
+    ("ImportEdition", &NAMES, "The edition that a set follows."),
+    (
+        "ImportRules",
+        &STRICTNESSES,
+        "How strictly a set is looked at. LENIENT repairs or passes over what can be understood, and counts it; STRICT \
+         also wants what national editions and certified importers demand.",
+    ),
     (
         "ImportApply",
         &APPLY,
@@ -62,14 +71,17 @@ const DECISIONS: [(&str, &str, &str); 4] = [
     ("revertImport", "RevertImportInput", "Takes a completed import back, by a new import."),
 ];
 
-/// `applyGoodRows` is APPLY_GOOD_ROWS, `utf-8` UTF_8.
+/// `applyGoodRows` is APPLY_GOOD_ROWS, `utf-8` UTF_8, `1.2_JP` V1_2_JP.
 fn item(name: &str) -> String {
     let mut item = String::new();
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        item.push('V');
+    }
     for c in name.chars() {
-        if c.is_ascii_uppercase() {
+        if c.is_ascii_uppercase() && !name.contains('_') {
             item.push('_');
         }
-        item.push(if c == '-' { '_' } else { c.to_ascii_uppercase() });
+        item.push(if c == '-' || c == '.' { '_' } else { c.to_ascii_uppercase() });
     }
     item
 }
@@ -87,6 +99,8 @@ pub fn options(input: &serde_json::Value) -> Options {
         on_conflicts: option(&ON_CONFLICTS, input["conflicts"].as_str()).unwrap_or_default(),
         encoding: option(&WISHES, input["encoding"].as_str()).unwrap_or_default(),
         mode: option(&MODES, input["mode"].as_str()).unwrap_or_default(),
+        edition: option(&NAMES, input["edition"].as_str()),
+        rules: option(&STRICTNESSES, input["rules"].as_str()),
     }
 }
 

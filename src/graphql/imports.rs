@@ -43,6 +43,12 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
             "When the plan is applied without being approved; SAFE without it.",
         ))
         .field(option_input("onErrors", "ImportOnErrors", "What becomes of a set that has errors; REJECT without it."))
+        .field(option_input(
+            "edition",
+            "ImportEdition",
+            "The edition that the set follows; without it, its manifest and columns tell.",
+        ))
+        .field(option_input("rules", "ImportRules", "How strictly it is looked at; as the server is set without it."))
         .field(option_input("encoding", "ImportEncoding", "In which the files are; AUTO without it."))
         .field(option_input("mode", "ImportMode", "Of a CSV file or workbook without manifest; AUTO without it."))
         .field(wait());

@@ -19,12 +19,14 @@ use super::extract::{HubPath, HubQuery, Importer};
 use super::imports::{answer, number, wait};
 use crate::auth::{Client, Scope};
 use crate::csv::decision::{DecisionError, GiveUp, Refused};
+use crate::csv::edition::NAMES;
 use crate::csv::encoding::WISHES;
 use crate::csv::import::Asker;
 use crate::csv::job::{self, Difference, Job};
 use crate::csv::listing::{self, PlannedRecord, SchoolChanges, Selection, place};
 use crate::csv::options::{APPLY, MODES, ON_CONFLICTS, ON_ERRORS, Options, named};
 use crate::csv::plan::{Changes, KINDS};
+use crate::csv::rules::STRICTNESSES;
 use crate::csv::threshold::Passed;
 use crate::roster::EntityType;
 
@@ -95,11 +97,13 @@ pub fn options(query: &HashMap<String, String>) -> Result<Options, HubError> {
         on_conflicts: one_of(query, "conflicts", &ON_CONFLICTS)?.unwrap_or(default.on_conflicts),
         encoding: one_of(query, "encoding", &WISHES)?.unwrap_or(default.encoding),
         mode: one_of(query, "mode", &MODES)?.unwrap_or(default.mode),
+        edition: one_of(query, "edition", &NAMES)?,
+        rules: one_of(query, "rules", &STRICTNESSES)?,
     })
 }
 
 /// Parameters of an import, however it is handed in; no others may be there.
-pub const IMPORT: &[&str] = &["apply", "onErrors", "encoding", "mode"];
+pub const IMPORT: &[&str] = &["apply", "onErrors", "encoding", "mode", "edition", "rules"];
 
 /// Options of an import, which are all that the request's parameters may be.
 pub fn import_options(query: &HashMap<String, String>) -> Result<Options, HubError> {

@@ -126,9 +126,9 @@ codes! {
             "manifest.csv をZIPの最上位に入れてください。";
         ManifestVersion "manifest_version":
             "This version is not supported.",
-            "Write 1.0 as manifest.version, and 1.2, 1.2.1 or 1.2_JP as oneroster.version.",
+            "Write 1.0 as manifest.version, and 1.1, 1.2, 1.2.1 or 1.2_JP as oneroster.version.",
             "対応していない版です。",
-            "manifest.version は 1.0、oneroster.version は 1.2、1.2.1、1.2_JP のいずれかにしてください。";
+            "manifest.version は 1.0、oneroster.version は 1.1、1.2、1.2.1、1.2_JP のいずれかにしてください。";
         ManifestBadMode "manifest_bad_mode":
             "This is no mode of a file.",
             "Write absent, bulk or delta.",
@@ -448,6 +448,83 @@ codes! {
             "Leave it blank.",
             "courseCode に値があります。日本プロファイルでは空です。",
             "空にしてください。";
+    }
+    "Editions and strict imports" / "エディションと厳格な取り込み" {
+        EditionColumns "edition_columns":
+            "The edition that was named does not have this column.",
+            "Name another edition, or none.",
+            "指定されたエディションにはこの列がありません。",
+            "別のエディションを指定するか、指定をやめてください。";
+        EditionDelta "edition_delta":
+            "Sets of OneRoster 1.1 are read in bulk only.",
+            "Export the whole set as bulk.",
+            "OneRoster 1.1 は bulk のセットだけを読み込みます。",
+            "全体を bulk で書き出してください。";
+        MinimumSet "minimum_set":
+            "A bulk set lacks this file, without which it is not complete.",
+            "Add the file.",
+            "bulkのセットに必要なファイルがありません。",
+            "ファイルを加えてください。";
+        SecondaryWithoutPrimary "secondary_without_primary":
+            "The user has a secondary role, but no primary one.",
+            "Give the user a primary role.",
+            "この利用者には secondary の役割だけがあり、primary の役割がありません。",
+            "primary の役割を加えてください。";
+        SecondPrimaryTeacher "second_primary_teacher":
+            "The class already has a primary teacher at this time.",
+            "Keep one enrollment with primary true.",
+            "このクラスには、同じ期間にすでに primary の教員がいます。",
+            "primary が true の在籍を1つだけにしてください。";
+        OutsideSession "outside_session":
+            "The enrollment begins before or ends after the sessions of its class.",
+            "Correct the dates, or the sessions of the class.",
+            "在籍の期間が、クラスの学期または年度からはみ出しています。",
+            "日付またはクラスの学期・年度を直してください。";
+        FileName "file_name":
+            "The name of the file is not RO_YYYYMMDD_code.zip.",
+            "Rename it: the day that the data show, and the code of the school or board.",
+            "ファイル名が RO_YYYYMMDD_コード.zip ではありません。",
+            "データの基準日と、学校コードまたは設置者コードを付けた名前にしてください。";
+        NotUuid "not_uuid":
+            "The id is not a UUID of version 4 in lower case.",
+            "Give the record such an id.",
+            "IDが小文字のUUIDバージョン4ではありません。",
+            "小文字のUUIDバージョン4にしてください。";
+        RequiredByProfile "required_by_profile":
+            "The value is blank, which the Japan profile or its importers require.",
+            "Fill it.",
+            "日本プロファイルまたはその取り込み側で必須の値が空です。",
+            "値を入れてください。";
+        NotInProfile "not_in_profile":
+            "The standard has this value, but the Japan profile does not have it here.",
+            "Use a value of the profile.",
+            "標準にはありますが、日本プロファイルのこの列では使えない値です。",
+            "プロファイルで定められた値にしてください。";
+        TitleForm "title_form":
+            "The title does not have its form: a school year is YYYY年度, a course YYYY年度 and its name.",
+            "Write the title so.",
+            "タイトルの形式が違います。年度は「YYYY年度」、コースは「YYYY年度」と名称です。",
+            "その形式で書いてください。";
+        SchoolYearDates "school_year_dates":
+            "A school year goes from 1 April to 31 March and is named after the year in which it begins.",
+            "Correct the date or the year.",
+            "年度は4月1日から翌年3月31日までで、schoolYear は始まる年です。",
+            "日付または年を直してください。";
+        BadSchoolCode "bad_school_code":
+            "This is no school code (13 characters) of a school, or no board code (6 digits) of a district.",
+            "Write the code that the ministry has given.",
+            "学校の学校コード（13文字）、または district の教育委員会コード（6桁）ではありません。",
+            "定められたコードを書いてください。";
+        ParentByType "parent_by_type":
+            "A school has its district as parent, and a district has none.",
+            "Fill the parent of the school, or leave that of the district blank.",
+            "学校の親は district で、district には親がありません。",
+            "学校には親を指定し、district の親は空にしてください。";
+        DuplicateMasterIdentifier "duplicate_master_identifier":
+            "Another user has the same userMasterIdentifier.",
+            "Give each person one user, and one identifier.",
+            "ほかの利用者が同じ userMasterIdentifier を持っています。",
+            "1人につき1つの利用者と識別子にしてください。";
     }
 }
 

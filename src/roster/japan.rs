@@ -2,6 +2,7 @@
 
 use super::field::{Field, flag, guid, integer, text};
 use super::record::Metadata;
+use super::strict::StrictRules;
 use super::value::FieldValue;
 use super::{Class, Code, Course, Demographics, Enrollment, EntityType, Fault, Org, Record, Role, User, UserProfile};
 
@@ -112,7 +113,7 @@ const GRADES: [&str; 15] = ["E1", "E2", "E3", "P1", "P2", "P3", "P4", "P5", "P6"
 
 /// The profile's rules that all its editions agree on. Stricter ones (UUIDs, required readings) differ by
 /// importer and are not refused here.
-pub trait JapanRules: Record {
+pub trait JapanRules: Record + StrictRules {
     fn japan_rules(&self, _faults: &mut Vec<Fault>) {}
 }
 

@@ -12,6 +12,7 @@ pub mod nested;
 pub mod record;
 pub mod rules;
 pub mod shape;
+pub mod strict;
 pub mod value;
 pub mod vocabulary;
 

@@ -7,10 +7,12 @@ use super::document::{Access, Operation, Parameter, Place};
 use super::header;
 use super::hub::{failures, number, ok, operation};
 use crate::auth::Scope;
+use crate::csv::edition::NAMES;
 use crate::csv::encoding::WISHES;
 use crate::csv::job::Job;
 use crate::csv::options::{APPLY, MODES, ON_CONFLICTS, ON_ERRORS};
 use crate::csv::plan::KINDS;
+use crate::csv::rules::STRICTNESSES;
 use crate::rest::plans::{PlanAnswer, RecordPage};
 use crate::roster::EntityType;
 
@@ -41,6 +43,12 @@ pub(super) fn parameters() -> Vec<Parameter> {
         option("onErrors", &ON_ERRORS, "A set with errors is refused, or its rows without errors are applied."),
         option("encoding", &WISHES, "In which the files are; `auto` by their bytes. A byte order mark counts more."),
         option("mode", &MODES, MODE),
+        option("edition", &NAMES, "The edition that the set follows; without it, its manifest and columns tell."),
+        option(
+            "rules",
+            &STRICTNESSES,
+            "How strictly the set is looked at. Without it, as the server is set: as a rule `standard`.",
+        ),
     ]
 }
 
