@@ -74,9 +74,11 @@ pub struct Options {
     /// Of a CSV file or workbook without manifest.
     pub mode: FileMode,
     /// The edition that the set follows, when it shall not be told by its manifest and columns.
+    #[schemars(with = "Edition")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edition: Option<Edition>,
     /// How strictly it is looked at; the setting of the server where it is not said.
+    #[schemars(with = "Strictness")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<Strictness>,
 }
