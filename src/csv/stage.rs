@@ -269,16 +269,16 @@ impl Stager {
         out.push('\t');
         optional(out, row.owner.as_deref());
         out.push('\t');
-        optional(out, row.record.as_ref().map(|r| r.0.as_str()));
         match &row.record {
-            Some((_, digest)) => {
+            Some((record, digest)) => {
+                escape_json(out, record);
                 out.push_str("\t\\\\x");
-                for byte in digest {
-                    let _ = write!(out, "{byte:02x}");
+                for nibble in digest.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+                    out.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
                 }
                 out.push('\t');
             }
-            None => out.push_str("\t\\N\t"),
+            None => out.push_str("\\N\t\\N\t"),
         }
         optional(out, row.school.as_deref());
         out.push('\t');
@@ -398,6 +398,17 @@ fn escape(out: &mut String, text: &str) {
             c => out.push(c),
         }
     }
+}
+
+/// The same for JSON, in which control characters stand escaped already.
+fn escape_json(out: &mut String, json: &str) {
+    let mut rest = json;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        out.push_str(&rest[..=at]);
+        out.push('\\');
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
 }
 
 fn optional(out: &mut String, text: Option<&str>) {
