@@ -230,6 +230,24 @@ async fn a_lenient_import_takes_and_counts_what_others_refuse() {
 }
 
 #[tokio::test]
+async fn a_file_that_a_lenient_import_finds_beside_the_manifest_withdraws_nothing() {
+    let server = Server::start().await;
+    let orgs = |rows: &str| format!("{ORGS}{rows}\r\n");
+    let first = set(&[("orgs", "bulk", &orgs("o,,,n,school,,\r\np,,,n,school,,"))]);
+    assert_eq!(server.hand_in(first, "?apply=always").await["state"], "completed");
+    let undeclared = zip(&[
+        ("manifest.csv".into(), b"propertyName,value\r\nmanifest.version,1.0\r\noneroster.version,1.2\r\n".to_vec()),
+        ("orgs.csv".into(), orgs("o,,,renamed,school,,").into_bytes()),
+    ]);
+    let job = server.hand_in(undeclared, "?apply=always&rules=lenient").await;
+    assert_eq!(
+        job["changes"]["org"],
+        json!({"created": 0, "changed": 1, "restored": 0, "withdrawn": 0, "unchanged": 0})
+    );
+    assert_eq!(job["notWithdrawn"], json!(["org"]), "{job}");
+}
+
+#[tokio::test]
 async fn a_strict_import_finds_what_japanese_importers_refuse() {
     let server = Server::start().await;
     let header = |kind| columns(kind).into_iter().filter(|c| c.1).map(|c| c.0).collect::<Vec<_>>().join(",") + "\r\n";

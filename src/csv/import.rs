@@ -18,7 +18,7 @@ use super::input::Upload;
 use super::job::{self, Job};
 use super::manifest::Mode;
 use super::options::Options;
-use super::package::Package;
+use super::package::{DataFile, Package};
 use super::queue::Place;
 use super::record::{Entry, JobRecord, Phases};
 use super::run::{Failure, Run};
@@ -271,10 +271,10 @@ fn read_package(upload: Upload, items: mpsc::Sender<Vec<Decoded>>) -> Read {
         }
     };
     read.edition = Some(package.edition.name());
-    let of_all = |mode| mode == Mode::Bulk && package.adds_only;
-    read.not_withdrawn = package.files.iter().filter(|f| of_all(f.mode)).map(|f| f.kind).collect();
-    let planned = |mode| if of_all(mode) { Mode::Delta } else { mode };
-    read.modes = package.files.iter().map(|f| (f.kind, planned(f.mode))).collect();
+    let adds_only = |f: &&DataFile| f.mode == Mode::Bulk && package.untold.contains(&f.kind);
+    read.not_withdrawn = package.files.iter().filter(adds_only).map(|f| f.kind).collect();
+    let planned = |f: &DataFile| if adds_only(&f) { Mode::Delta } else { f.mode };
+    read.modes = package.files.iter().map(|f| (f.kind, planned(f))).collect();
     if package.edition == Edition::V11
         && let Some((_, mode)) = read.modes.iter().find(|m| m.0 == EntityType::User)
     {

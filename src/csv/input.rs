@@ -138,28 +138,28 @@ impl Input {
         self.left == 0
     }
 
-    /// The manifest that it would have. A file whose mode nobody tells is a delta if the first row has a status.
+    /// The manifest that it would have.
     pub fn made_up_manifest(&mut self, mode: FileMode) -> Manifest {
         let mut manifest = Manifest { readable: true, ..Manifest::default() };
         for stem in FILES.into_iter().filter(|stem| self.holds(stem)).collect::<Vec<_>>() {
             let mode = match mode {
                 FileMode::Bulk => Mode::Bulk,
                 FileMode::Delta => Mode::Delta,
-                FileMode::Auto if self.has_status(stem) => Mode::Delta,
-                FileMode::Auto => Mode::Bulk,
+                FileMode::Auto => self.mode_by_rows(stem),
             };
             manifest.files.insert(stem, (0, Some(mode)));
         }
         manifest
     }
 
-    fn has_status(&mut self, stem: &str) -> bool {
+    /// Of a file whose mode nobody tells: a delta if the first row has a status.
+    pub fn mode_by_rows(&mut self, stem: &str) -> Mode {
         let found = self.begin(stem, |rows| {
             let Some(header) = rows.read()? else { return Ok(false) };
             let Some(status) = header.iter().position(|name| name == b"status") else { return Ok(false) };
             Ok(rows.read()?.and_then(|row| row.get(status)).is_some_and(|status| !status.is_empty()))
         });
-        found.unwrap_or(false)
+        if found.unwrap_or(false) { Mode::Delta } else { Mode::Bulk }
     }
 }
 

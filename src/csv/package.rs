@@ -25,8 +25,8 @@ pub struct Package {
     pub errors: Vec<ImportError>,
     /// What the set should tell but could not be read, or not to its end.
     pub unread: Vec<EntityType>,
-    /// Nobody says that the files tell all, so that nothing is withdrawn for being absent.
-    pub adds_only: bool,
+    /// Types of whose files nobody tells the mode, so that nothing is withdrawn for being absent.
+    pub untold: Vec<EntityType>,
     /// How it is looked at, with the edition that was named or found.
     pub level: Level,
     pub conversions: Vec<Conversion>,
@@ -75,7 +75,7 @@ impl Package {
             edition: Edition::Base121,
             errors,
             unread: Vec::new(),
-            adds_only: !has_manifest && mode == FileMode::Auto,
+            untold: Vec::new(),
             level,
             conversions: Vec::new(),
             above_schools: HashSet::new(),
@@ -89,6 +89,9 @@ impl Package {
         package.level.edition = Some(package.edition);
         for (kind, mode, names) in found {
             package.understand(kind, mode, names, level.edition.is_some());
+        }
+        if !has_manifest && mode == FileMode::Auto {
+            package.untold = package.files.iter().map(|f| f.kind).collect();
         }
         package.files.sort_by_key(|f| f.kind);
         package.strict(&name);
@@ -199,7 +202,10 @@ impl Package {
                     continue;
                 }
                 (Some((_, Some(mode))), true) => *mode,
-                (None, true) if self.level.is_lenient() => Mode::Bulk,
+                (None, true) if self.level.is_lenient() => {
+                    self.untold.extend(EntityType::from_file(stem));
+                    self.input.mode_by_rows(stem)
+                }
                 // An undeclared property was reported with the manifest.
                 _ => continue,
             };
