@@ -167,11 +167,7 @@ pub fn is_uuid(id: &str) -> bool {
 fn is_school_code(code: &str) -> bool {
     let bytes = code.as_bytes();
     bytes.len() == 13
-        && match (bytes[0], bytes[1]) {
-            (b'B' | b'E' | b'G', b'1') => true,
-            (b'A' | b'C' | b'D' | b'F' | b'H', b'1' | b'2') => true,
-            _ => false,
-        }
+        && matches!((bytes[0], bytes[1]), (b'B' | b'E' | b'G', b'1') | (b'A' | b'C' | b'D' | b'F' | b'H', b'1' | b'2'))
         && is_prefecture(&bytes[2..4])
         && (b'1'..=b'3').contains(&bytes[4])
         && bytes[5] != b'0'
