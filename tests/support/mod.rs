@@ -56,9 +56,9 @@ pub fn tenant(name: &str) -> Tenant {
     name.parse().unwrap()
 }
 
-/// Data folder of the servers of this run.
+/// Data folder of the servers of this run. It is removed with that of their Postgres.
 pub fn data_dir() -> PathBuf {
-    std::env::temp_dir().join(format!("rosterhub-test-{}-data", std::process::id()))
+    settings("shared").data_dir.join("hub")
 }
 
 /// The binary, on a database, with arguments.
