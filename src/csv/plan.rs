@@ -111,7 +111,8 @@ const JOINED: &str = "select set_config('enable_nestloop', 'off', true), set_con
 const LOOKED_UP: &str = "select set_config('enable_nestloop', 'on', true), set_config('enable_seqscan', 'on', true)";
 
 /// SQL: rows of a plan, of a file that tells all records of a type: those that the roster does not say the same of
-/// already, and its active records that the file does not name. Rows that were rejected name theirs.
+/// already, and its active records that the file does not name. Rows that were rejected name theirs. A revert, the
+/// only one to have conflicts, tells no type whole.
 fn differing(staging: &Staging, kind: EntityType) -> String {
     let table = kind.entity().table;
     let owner = match kind {
@@ -125,12 +126,11 @@ fn differing(staging: &Staging, kind: EntityType) -> String {
     format!(
         "select {entity}, d.sourced_id, coalesce(d.line, 0), d.withdrawn is not false, d.sequence, d.was_withdrawn,
                 case when d.line is null then {owner} else d.owner end,
-                case when d.line is null then {school_of} else {school} end,
-                coalesce(nullif(d.sequence, 0) <> d.expected, false)
+                case when d.line is null then {school_of} else {school} end, false
            from (select coalesce(s.sourced_id, c.sourced_id) as sourced_id, s.line, s.withdrawn, s.owner, s.school,
-                        s.expected, coalesce(c.sequence, 0) as sequence,
+                        coalesce(c.sequence, 0) as sequence,
                         s.line is not null and c.status <> 'active' as was_withdrawn
-                   from (select sourced_id, line, withdrawn, owner, school, digest, expected, record is null as rejected
+                   from (select sourced_id, line, withdrawn, owner, school, digest, record is null as rejected
                            from {rows} where entity = {entity} offset 0) s
                         full join (select sourced_id, sequence, status, digest from {table} where tenant = $1 offset 0) c
                                on c.sourced_id = s.sourced_id

@@ -128,7 +128,11 @@ pub fn delta(tenant: &Tenant, kind: EntityType, from: &Side<'_>, to: &Side<'_>) 
     Statement { sql, parameters }
 }
 
-/// Those of the keys of `metadata` that rows of a bulk file have values for. For each one row is looked for.
+/// Keys that are looked for one by one. Each that is not in use any more takes a pass over all rows.
+const FEW_KEYS: usize = 20;
+
+/// Those of the keys of `metadata` that rows of a bulk file have values for. For each one row is looked for, or for many
+/// of them all rows are gone through once.
 pub async fn keys_of_bulk(
     conn: &mut PgConnection,
     tenant: &Tenant,
@@ -161,17 +165,17 @@ pub async fn keys_of_bulk(
         true => "(d.record::json -> 'metadata')",
         false => "left(substr(d.record, strpos(d.record, '\"metadata\":{') + 11), -1)::json",
     };
-    let sql = format!(
-        "select k.key
-           from unnest({}::text[]) k (key)
-          where exists (
-                  select from (select {record} as record from {} where {rows} offset 0) d,
-                         lateral json_each_text({metadata}) m
-                   where strpos(d.record, to_json(k.key)::text || ':') > 0 and d.record like '%\"metadata\":{{%'
-                     and m.key = k.key and {values})",
-        parameters.add(Value::Texts(keys)),
-        side.at.versions(kind, "r")
-    );
+    let rows = format!("(select {record} as record from {} where {rows} offset 0) d", side.at.versions(kind, "r"));
+    let found =
+        format!("{rows}, lateral json_each_text({metadata}) m where d.record like '%\"metadata\":{{%' and {values}");
+    let sql = match keys.len() <= FEW_KEYS {
+        true => format!(
+            "select k.key from unnest({}::text[]) k (key)
+              where exists (select from {found} and m.key = k.key and strpos(d.record, to_json(k.key)::text || ':') > 0)",
+            parameters.add(Value::Texts(keys))
+        ),
+        false => format!("select distinct m.key from {found}"),
+    };
     list(conn, &sql, parameters).await
 }
 

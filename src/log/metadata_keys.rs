@@ -13,6 +13,9 @@ use super::{NewEvent, Tenant};
 /// Aggregate type and key.
 pub type TypedKey = (&'static str, String);
 
+/// Keys of one tenant that are remembered; of more it is asked again each time.
+const REMEMBERED: usize = 10_000;
+
 /// Those that are known to stand in the list: they are never taken off it.
 #[derive(Clone, Default)]
 pub struct Known(Arc<RwLock<HashMap<Tenant, HashSet<TypedKey>>>>);
@@ -32,9 +35,12 @@ impl Known {
 
     /// After the transaction that wrote them has committed.
     pub fn note(&self, tenant: &Tenant, keys: BTreeSet<TypedKey>) {
-        if !keys.is_empty() {
-            self.0.write().unwrap_or_else(PoisonError::into_inner).entry(tenant.clone()).or_default().extend(keys);
+        if keys.is_empty() {
+            return;
         }
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let known = known.entry(tenant.clone()).or_default();
+        known.extend(keys.into_iter().take(REMEMBERED.saturating_sub(known.len())));
     }
 }
 

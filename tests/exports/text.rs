@@ -11,6 +11,24 @@ fn org(name: &str) -> Value {
     json!({ "name": name, "type": "school", "identifier": name, "metadata": { "note, \"x\"": name, "jp.x": "y" } })
 }
 
+/// Few keys are looked for one by one, many at once.
+#[tokio::test]
+async fn each_key_of_metadata_in_use_has_a_column() {
+    let server = Server::start().await;
+    for many in [2, 30] {
+        let metadata = |keys: std::ops::Range<u32>| -> Value {
+            keys.map(|n| (format!("k{n:02}"), Value::from("v"))).collect::<serde_json::Map<_, _>>().into()
+        };
+        let org = |metadata| json!({ "name": "n", "type": "school", "identifier": "", "metadata": metadata });
+        let columns = async |server: &Server| export(server, "").await.rows("orgs")[0][7..].to_vec();
+        let named = |keys: std::ops::Range<u32>| keys.map(|n| format!("metadata.k{n:02}")).collect::<Vec<_>>();
+        put(&server, "orgs/a", org(metadata(0..many))).await;
+        assert_eq!(columns(&server).await, named(0..many));
+        put(&server, "orgs/a", org(metadata(1..many))).await;
+        assert_eq!(columns(&server).await, named(1..many), "no column for a key that is not in use any more");
+    }
+}
+
 #[tokio::test]
 async fn hard_text_survives() {
     let mut server = Server::start().await;
