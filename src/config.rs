@@ -3,6 +3,7 @@
 
 mod graphql;
 mod imports;
+mod webhooks;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use confique::Config as _;
 pub use graphql::GraphqlConfig;
 pub use imports::ImportsConfig;
+pub use webhooks::WebhooksConfig;
 
 /// Settings of the hub. Every setting has a default; environment variables override the file.
 #[derive(Debug, Clone, confique::Config)]
@@ -113,6 +115,10 @@ pub struct Config {
     /// Imports.
     #[config(nested)]
     pub imports: ImportsConfig,
+
+    /// Webhooks.
+    #[config(nested)]
+    pub webhooks: WebhooksConfig,
 
     /// The GraphQL gateway.
     #[config(nested)]
@@ -230,6 +236,7 @@ mod tests {
             "secret_key",
             "log_format",
             "[imports]",
+            "[webhooks]",
             "[graphql]",
         ] {
             assert!(template.contains(setting), "{setting}");

@@ -31,8 +31,14 @@ impl Kind {
         (Self::Erased, "ERASED", "Its personal data was removed from the log. Not written by this version."),
     ];
 
+    /// As GraphQL has it.
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].1
+    }
+
+    /// As REST and webhooks have it.
+    pub fn word(self) -> &'static str {
+        ["created", "changed", "deleted", "restored", "erased"][self as usize]
     }
 }
 
@@ -196,6 +202,7 @@ mod tests {
     fn kinds_stand_in_the_order_of_the_variants() {
         for (n, (kind, name, _)) in Kind::ALL.into_iter().enumerate() {
             assert_eq!((kind as usize, kind.name()), (n, name));
+            assert_eq!(kind.word().to_ascii_uppercase(), name);
         }
     }
 }

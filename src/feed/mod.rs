@@ -4,6 +4,7 @@
 pub mod change;
 pub mod diff;
 pub mod filter;
+pub mod item;
 pub mod read;
 pub mod recent;
 pub mod tail;
@@ -15,6 +16,7 @@ use crate::log::{Log, Tenant};
 
 pub use change::{Cause, Change, Kind};
 pub use filter::Filter;
+pub use item::{Item, Shown};
 pub use read::{Detail, Page};
 
 /// How long a looked-up previous position is remembered: long enough for all that ask at the same event.
