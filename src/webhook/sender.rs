@@ -340,3 +340,6 @@ fn clean(text: &str) -> String {
     let line = text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c });
     line.filter(|c| !c.is_control() && !steers(c)).take(EXCERPT).collect::<String>().trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests;
