@@ -22,6 +22,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// that meets the closing is lost.
 const IDLE: Duration = Duration::from_secs(4);
 
+/// Idle connections kept to one host. Many endpoints may be there: with fewer, connections are made anew all the time.
+const IDLE_PER_HOST: usize = 256;
+
 /// Characters kept of an answer.
 const EXCERPT: usize = 500;
 
@@ -201,7 +204,7 @@ impl Sender {
             .referer(false)
             .https_only(!settings.allow_http)
             .connect_timeout(CONNECT.min(timeout))
-            .pool_max_idle_per_host(settings.concurrency)
+            .pool_max_idle_per_host(settings.concurrency.max(IDLE_PER_HOST))
             .pool_idle_timeout(IDLE)
             .user_agent(concat!("RosterHub/", env!("CARGO_PKG_VERSION")))
             .build()?;
