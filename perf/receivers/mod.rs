@@ -137,6 +137,7 @@ pub struct Hub {
 
 impl Hub {
     pub fn new(base: &str, token: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default(); // reqwest looks for it
         let written = Arc::new(AtomicU64::new(0));
         Self { base: base.to_owned(), token: token.to_owned(), http: reqwest::Client::new(), written }
     }
