@@ -10,6 +10,7 @@ pub mod export;
 pub mod feed;
 pub mod graphql;
 pub mod log;
+pub mod notice;
 pub mod projection;
 pub mod query;
 pub mod rest;
