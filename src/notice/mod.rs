@@ -1,6 +1,8 @@
 //! Notices: events about the hub itself, told in the transaction that makes them so. They stand beside the log, since
 //! positions count changes of the roster alone.
 
+pub mod data;
+
 use std::fmt;
 
 use chrono::{DateTime, Utc};
