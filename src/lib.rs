@@ -16,3 +16,4 @@ pub mod query;
 pub mod rest;
 pub mod roster;
 pub mod sample;
+pub mod webhook;
