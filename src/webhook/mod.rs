@@ -1,4 +1,9 @@
-//! Webhooks: what happens to the roster and to the hub, sent to those who ask for it.
+//! Webhooks: what is told of, what is signed, where deliveries may go, and how one is sent.
 
 pub mod catalogue;
 mod example;
+pub mod guard;
+pub mod headers;
+pub mod secret;
+pub mod sender;
+pub mod signature;
