@@ -12,6 +12,8 @@ use super::secret::{Kind, NewSecret};
 use super::{AuthError, Client, Rate, Scope, Scopes};
 use crate::db::Db;
 use crate::log::Tenant;
+use crate::notice;
+use crate::notice::data::ClientRevoked;
 
 #[derive(Clone)]
 pub struct Clients {
@@ -132,13 +134,21 @@ impl Clients {
         Ok(Some((kind, secret.text)))
     }
 
-    /// Ends a client. False when there is no such client, or it has been revoked already.
+    /// Ends a client, and tells of it. False when there is no such client, or it has been revoked already.
     pub async fn revoke(&self, id: Uuid) -> Result<bool, AuthError> {
-        let done = sqlx::query("update clients set revoked_at = now() where id = $1 and revoked_at is null")
+        let tenant: Option<String> = sqlx::query_scalar("select tenant from clients where id = $1")
             .bind(id)
-            .execute(self.db.pool())
+            .fetch_optional(self.db.pool())
             .await?;
-        Ok(done.rows_affected() == 1)
+        let Some(tenant) = tenant.and_then(|tenant| tenant.parse::<Tenant>().ok()) else { return Ok(false) };
+        let mut tx = self.db.begin(&tenant).await?;
+        let revoked = sqlx::query_scalar(
+            "update clients set revoked_at = now() where id = $1 and revoked_at is null returning name",
+        );
+        let Some(name) = revoked.bind(id).fetch_optional(&mut *tx).await? else { return Ok(false) };
+        notice::tell(&mut tx, &tenant, notice::Kind::ClientRevoked, &ClientRevoked { client: id, name }).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// The clients of one tenant or of all, in the order they were made.

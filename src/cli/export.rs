@@ -1,20 +1,21 @@
 //! `rosterhub export`.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
+use tempfile::NamedTempFile;
 
 use super::{Failure, Output, Session};
 use crate::export::cursors::Cursors;
 use crate::export::options::{Options, PARAMETERS};
 use crate::export::set::Sink;
-use crate::export::{Export, ExportError, Summary};
+use crate::export::{Export, Summary, tell_ready};
 use crate::log::Tenant;
 use crate::roster::EntityType;
 
-/// Whose cursors `--cursor` means.
+/// Whose cursors `--cursor` means, and who takes the set.
 const CLIENT: &str = "cli";
 
 #[derive(clap::Args)]
@@ -92,13 +93,23 @@ impl ExportSet {
             output.result(&summary, || text(&summary))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let summary = match &self.out {
-            Some(path) => self.to_file(&mut export, path, output).await?,
+        let (summary, file) = match &self.out {
+            Some(path) => {
+                let (summary, file) = to_file(&mut export, path, output).await?;
+                (summary, Some((file, path)))
+            }
             None if io::stdout().is_terminal() => {
                 return Err("a zip is nothing for a terminal; name a file with --out".into());
             }
-            None => export.write(BufWriter::new(io::stdout())).await?,
+            None => (export.write(BufWriter::new(io::stdout())).await?, None),
         };
+        let schools = export.options().schools.clone();
+        drop(export); // its connection
+        tell_ready(&session.log, &self.tenant, CLIENT, schools, &summary).await?;
+        // The file is there when the set is whole and told of, and not before.
+        if let Some((file, path)) = file {
+            file.persist(path)?;
+        }
         if let Some(name) = &self.cursor {
             cursors.acknowledge(name, summary.position, false).await?;
         }
@@ -110,20 +121,18 @@ impl ExportSet {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
 
-    /// The file is there when the set is whole, and not before.
-    async fn to_file(&self, export: &mut Export, path: &PathBuf, output: Output) -> Result<Summary, Failure> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or(PathBuf::from("."), PathBuf::from);
-        let file = tempfile::Builder::new().permissions(permissions()).tempfile_in(&dir);
-        let file = file.map_err(|e| format!("cannot write in {}: {e}", dir.display()))?;
-        let bar = output.progress("bytes");
-        let sink = Counted { inner: BufWriter::new(file.reopen()?), bar: bar.clone() };
-        let written: Result<Summary, ExportError> = export.write(sink).await;
-        bar.finish_and_clear();
-        let summary = written?;
-        file.persist(path)?;
-        Ok(summary)
-    }
+/// Writes the set beside the place of its file.
+async fn to_file(export: &mut Export, path: &Path, output: Output) -> Result<(Summary, NamedTempFile), Failure> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::Builder::new().permissions(permissions()).tempfile_in(dir);
+    let file = file.map_err(|e| format!("cannot write in {}: {e}", dir.display()))?;
+    let bar = output.progress("bytes");
+    let sink = Counted { inner: BufWriter::new(file.reopen()?), bar: bar.clone() };
+    let written = export.write(sink).await;
+    bar.finish_and_clear();
+    Ok((written?, file))
 }
 
 /// Those of any file; temporary ones are their owner's alone.

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::{Failure, Session};
 use crate::csv::care;
 use crate::csv::inbox::Inbox;
+use crate::feed::Feed;
 use crate::rest::{Hub, service};
 
 /// Brings read models of older projections up to date, then serves until told to stop. `ready` runs once the
@@ -35,6 +36,7 @@ pub async fn serve(
     }
     let hub = Hub::open(log.clone(), config.clone()).await?;
     let (imports, sessions, uploads) = (hub.imports.clone(), hub.sessions.clone(), hub.uploads.clone());
+    let runner = hub.webhooks.runner(Feed::new(log.clone()), &config);
     let service = service(hub);
     let listener =
         TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
@@ -47,6 +49,9 @@ pub async fn serve(
     let mut background = JoinSet::new();
     background.spawn(care::jobs(imports.clone(), stopping.subscribe()));
     background.spawn(care::uploads(uploads, config.imports.clone(), stopping.subscribe()));
+    if config.webhooks.deliver {
+        background.spawn(runner.run(stopping.subscribe()));
+    }
     if let Some(inbox) = Inbox::new(&imports, &config) {
         background.spawn(inbox.watch(stopping.subscribe()));
     }

@@ -12,6 +12,7 @@ use super::revert;
 use super::stage::Staging;
 use crate::command::CommandError;
 use crate::log::Tenant;
+use crate::notice::data::Reason;
 
 /// How an import is ended by whoever asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,16 +174,18 @@ impl Intake {
     pub async fn give_up(&self, tenant: &Tenant, asker: &Asker, id: Uuid, way: GiveUp) -> Result<(), DecisionError> {
         self.job(tenant, id).await?;
         let record = JobRecord { tenant: tenant.clone(), id };
-        let mut conn = self.log().db().acquire(tenant).await?;
-        let state = match way {
-            GiveUp::Discard => "discarded",
-            GiveUp::Cancel => "cancelled",
+        let (reason, done) = match way {
+            GiveUp::Discard => (Reason::Discarded, "discarded"),
+            GiveUp::Cancel => (Reason::Cancelled, "cancelled"),
         };
-        if !record.give_up(&mut conn, state, &format!("{state} by {}", asker.name)).await? {
+        let db = self.log().db();
+        let mut tx = db.begin(tenant).await?;
+        if !record.give_up(&mut tx, reason, Some(&asker.name), &format!("{done} by {}", asker.name)).await? {
             return Err(Refused::WrongState.into());
         }
+        tx.commit().await?;
         match way {
-            GiveUp::Discard => Staging::of(id).drop(&mut conn).await?,
+            GiveUp::Discard => Staging::of(id).drop(&mut *db.acquire(tenant).await?).await?,
             GiveUp::Cancel => self.cancelled(id), // whoever runs it drops what it holds
         }
         Ok(())

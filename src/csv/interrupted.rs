@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::job::standing;
 use super::record::{JobRecord, lock_key};
 use super::stage::Staging;
 use crate::log::{Log, Tenant};
+use crate::notice::data::Reason;
 
 /// How the reason begins when the program ended in the middle.
 pub(super) const INTERRUPTED: &str = "interrupted";
@@ -51,7 +52,10 @@ pub async fn close_interrupted(log: &Log) -> Result<u64, sqlx::Error> {
 /// Closes a job that no one holds, if it has not ended. Says whether it failed by that.
 pub(super) async fn close(conn: &mut PgConnection, record: &JobRecord) -> Result<bool, sqlx::Error> {
     let why = format!("{INTERRUPTED}: the program ended before the import was applied; nothing was changed");
-    let failed = !record.stand_again(conn).await? && record.fail(conn, Some(&why), None).await?;
+    let mut tx = conn.begin().await?;
+    let failed =
+        !record.stand_again(&mut tx).await? && record.fail(&mut tx, Reason::Interrupted, Some(&why), None).await?;
+    tx.commit().await?;
     if failed {
         Staging::of(record.id).drop(conn).await?;
     }
@@ -94,11 +98,15 @@ async fn drop_left(log: &Log) -> Result<(), sqlx::Error> {
 
 /// Discards the plans whose time is over.
 pub async fn expire(log: &Log, tenant: &Tenant) -> Result<(), sqlx::Error> {
-    let mut conn = log.db().acquire(tenant).await?;
-    for id in standing(&mut conn, tenant, true).await? {
+    let over = standing(&mut *log.db().acquire(tenant).await?, tenant, true).await?;
+    for id in over {
         let record = JobRecord { tenant: tenant.clone(), id };
-        if record.give_up(&mut conn, "discarded", "expired: nobody decided on the plan in time").await? {
-            Staging::of(id).drop(&mut conn).await?;
+        let why = "expired: nobody decided on the plan in time";
+        let mut tx = log.db().begin(tenant).await?;
+        let ended = record.give_up(&mut tx, Reason::Expired, None, why).await?;
+        tx.commit().await?;
+        if ended {
+            Staging::of(id).drop(&mut *log.db().acquire(tenant).await?).await?;
         }
     }
     Ok(())

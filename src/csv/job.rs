@@ -170,11 +170,15 @@ pub async fn standing(conn: &mut PgConnection, tenant: &Tenant, expired: bool) -
 
 /// The job of this id.
 pub async fn find(log: &Log, tenant: &Tenant, id: Uuid) -> Result<Option<Job>, sqlx::Error> {
-    let mut conn = log.db().acquire(tenant).await?;
+    find_by(&mut *log.db().acquire(tenant).await?, tenant, id).await
+}
+
+/// The same, on a connection that is bound to the tenant.
+pub async fn find_by(conn: &mut PgConnection, tenant: &Tenant, id: Uuid) -> Result<Option<Job>, sqlx::Error> {
     sqlx::query_as(&format!("select {JOB_COLUMNS} from import_jobs where tenant = $1 and id = $2"))
         .bind(tenant.as_str())
         .bind(id)
-        .fetch_optional(&mut *conn)
+        .fetch_optional(conn)
         .await
 }
 

@@ -6,7 +6,8 @@
 //! turns rows into records, `stage` keeps them in Postgres, `check` looks at references, `good_rows` leaves out rows
 //! with errors, `plan` finds what differs from the roster, `threshold` says when that waits for a decision, `apply`
 //! appends it as one unit of work. `import` is an import from its arrival on, `run` leads it through the phases when
-//! `queue` says that it is its turn, `job` reads the record of it and `record` writes it, `interrupted` closes what a program left behind.
+//! `queue` says that it is its turn, `job` reads the record of it and `record` writes it, with
+//! the notices of `tell`, `interrupted` closes what a program left behind.
 //!
 //! `intake` takes sets in, `uploads` in parts, `inbox` from a folder; `care` removes what has had its time. `decision`
 //! takes approvals, discards, cancels and reverts; `revert` stages what an import did, to take it back; `listing` shows
@@ -45,6 +46,7 @@ mod run;
 pub mod stage;
 pub mod statistics;
 mod strict;
+mod tell;
 pub mod threshold;
 pub mod uploads;
 pub mod workbook;

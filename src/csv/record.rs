@@ -11,8 +11,10 @@ use super::job::{Difference, STANDS};
 use super::manifest::Mode;
 use super::options::Options;
 use super::plan::Counts;
+use super::tell;
 use super::threshold::Passed;
 use crate::log::Tenant;
+use crate::notice::data::Reason;
 use crate::roster::EntityType;
 
 /// Seconds per phase.
@@ -192,7 +194,8 @@ impl JobRecord {
         .map(drop)
     }
 
-    /// The plan waits for a decision, `days` long. False when the job has ended meanwhile.
+    /// The plan waits for a decision, `days` long, and that is told of; in a transaction of the caller's. False when the
+    /// job has ended meanwhile.
     pub async fn stand(
         &self,
         conn: &mut PgConnection,
@@ -200,9 +203,10 @@ impl JobRecord {
         days: u32,
         phases: &Phases,
     ) -> Result<bool, sqlx::Error> {
-        sqlx::query(
+        let done = sqlx::query(
             "update import_jobs
-                set state = $3, expires_at = now() + make_interval(days => $4), phases = $5, approved_by = null
+                set state = $3, expires_at = clock_timestamp() + make_interval(days => $4), phases = $5,
+                    approved_by = null
               where tenant = $1 and id = $2 and finished_at is null",
         )
         .bind(self.tenant.as_str())
@@ -210,9 +214,13 @@ impl JobRecord {
         .bind(state)
         .bind(i32::try_from(days).unwrap_or(i32::MAX))
         .bind(Json(phases))
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected() == 1)
+        .execute(&mut *conn)
+        .await?;
+        let stands = done.rows_affected() == 1;
+        if stands {
+            tell::waits(conn, self, false).await?;
+        }
+        Ok(stands)
     }
 
     /// Puts the plan into the queue if it still waits and is still this one.
@@ -237,26 +245,38 @@ impl JobRecord {
         .map(|done| done.rows_affected() == 1)
     }
 
-    /// An approved plan that could not be applied waits again. False when there is none such.
+    /// An approved plan that could not be applied waits again, and that is told of; in a transaction of the caller's.
+    /// False when there is none such.
     pub async fn stand_again(&self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        sqlx::query(
+        let done = sqlx::query(
             "update import_jobs set state = 'held', approved_by = null
               where tenant = $1 and id = $2 and finished_at is null and approved_by is not null",
         )
         .bind(self.tenant.as_str())
         .bind(self.id)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected() == 1)
+        .execute(&mut *conn)
+        .await?;
+        let stands = done.rows_affected() == 1;
+        if stands {
+            tell::waits(conn, self, true).await?;
+        }
+        Ok(stands)
     }
 
-    /// Ends a plan that waits, or, as `cancelled`, an import that has not begun to apply. False when it is neither.
-    pub async fn give_up(&self, conn: &mut PgConnection, state: &str, why: &str) -> Result<bool, sqlx::Error> {
-        let from = match state {
-            "cancelled" => "state in ('queued', 'reading', 'planning')",
-            _ => STANDS,
+    /// Ends a plan that waits, or, when cancelled, an import that has not begun to apply, and tells of it; in a
+    /// transaction of the caller's. `by`: the client that wants it. False when it is neither.
+    pub async fn give_up(
+        &self,
+        conn: &mut PgConnection,
+        reason: Reason,
+        by: Option<&str>,
+        why: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let (state, from) = match reason {
+            Reason::Cancelled => ("cancelled", "state in ('queued', 'reading', 'planning')"),
+            _ => ("discarded", STANDS),
         };
-        sqlx::query(&format!(
+        let done = sqlx::query(&format!(
             "update import_jobs set state = $3, failure = $4, finished_at = clock_timestamp()
               where tenant = $1 and id = $2 and {from}"
         ))
@@ -264,12 +284,16 @@ impl JobRecord {
         .bind(self.id)
         .bind(state)
         .bind(why)
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected() == 1)
+        .execute(&mut *conn)
+        .await?;
+        let ended = done.rows_affected() == 1;
+        if ended {
+            tell::failed(conn, self, reason, by).await?;
+        }
+        Ok(ended)
     }
 
-    /// To be called in the very transaction that makes the import's events visible.
+    /// To be called in the very transaction that makes the import's events visible, at its end.
     pub async fn complete(&self, conn: &mut PgConnection, position: i64, phases: &Phases) -> Result<(), sqlx::Error> {
         sqlx::query(
             "update import_jobs set state = 'completed', position = $3, phases = $4, finished_at = clock_timestamp()
@@ -279,19 +303,21 @@ impl JobRecord {
         .bind(self.id)
         .bind(position)
         .bind(Json(phases))
-        .execute(conn)
-        .await
-        .map(drop)
+        .execute(&mut *conn)
+        .await?;
+        tell::applied(conn, self).await
     }
 
-    /// False when it has ended already, or its plan waits for a decision.
+    /// Ends it as failed, and tells of it; in a transaction of the caller's. False when it has ended already, or its
+    /// plan waits for a decision.
     pub async fn fail(
         &self,
         conn: &mut PgConnection,
+        reason: Reason,
         why: Option<&str>,
         phases: Option<&Phases>,
     ) -> Result<bool, sqlx::Error> {
-        sqlx::query(&format!(
+        let done = sqlx::query(&format!(
             "update import_jobs set state = 'failed', failure = $3, phases = coalesce($4::json, phases), finished_at = clock_timestamp()
               where tenant = $1 and id = $2 and finished_at is null and not {STANDS}"
         ))
@@ -299,9 +325,13 @@ impl JobRecord {
         .bind(self.id)
         .bind(why)
         .bind(phases.map(Json))
-        .execute(conn)
-        .await
-        .map(|done| done.rows_affected() == 1)
+        .execute(&mut *conn)
+        .await?;
+        let failed = done.rows_affected() == 1;
+        if failed {
+            tell::failed(conn, self, reason, None).await?;
+        }
+        Ok(failed)
     }
 }
 

@@ -25,6 +25,7 @@ use super::{revert, threshold};
 use crate::command::CommandError;
 use crate::log::Log;
 use crate::log::append::AppendTransaction;
+use crate::notice::data::Reason;
 use crate::roster::EntityType;
 
 /// Changes after which the statistics of read models are gathered anew.
@@ -81,11 +82,17 @@ struct Closing {
 
 impl Closing {
     async fn close(&self, conn: &mut PgConnection, why: Option<&str>) -> Result<(), sqlx::Error> {
-        if self.stands && self.record.stand_again(conn).await? {
-            return Ok(());
+        if self.stands {
+            let mut tx = conn.begin().await?;
+            if self.record.stand_again(&mut tx).await? {
+                return tx.commit().await;
+            }
         }
         self.staging.drop(conn).await?;
-        self.record.fail(conn, why, Some(&self.phases)).await.map(drop)
+        let mut tx = conn.begin().await?;
+        let reason = if why.is_some() { Reason::Failure } else { Reason::Errors };
+        self.record.fail(&mut tx, reason, why, Some(&self.phases)).await?;
+        tx.commit().await
     }
 }
 
@@ -363,10 +370,10 @@ impl Run {
         self.staging.keep(&mut self.conn).await?;
         let days = self.task.settings.plan_days;
         self.lap("keep");
-        match self.record.stand(&mut self.conn, state, days, &self.phases).await? {
-            true => Ok(End::Stands),
-            false => Err(Failure::Ended),
-        }
+        let mut tx = self.conn.begin().await?;
+        let stands = self.record.stand(&mut tx, state, days, &self.phases).await?;
+        tx.commit().await?;
+        if stands { Ok(End::Stands) } else { Err(Failure::Ended) }
     }
 
     /// Lets Postgres look at the read models that have changed: what it plans for an empty table is slow in a full one,

@@ -26,6 +26,7 @@ use sqlx::{Postgres, Transaction};
 use tokio::sync::mpsc;
 
 use crate::log::{Log, Tenant, metadata_keys};
+use crate::notice::{self, data::ExportReady};
 use crate::roster::EntityType;
 use members::Members;
 use options::{BadOption, Moment, Options};
@@ -329,6 +330,29 @@ fn add_all<S: Sink>(
             }
         }
     }
+}
+
+/// Tells that a set was written to its end, before whoever takes it can have all of it. To be called without another
+/// connection in hand.
+pub async fn tell_ready(
+    log: &Log,
+    tenant: &Tenant,
+    client: &str,
+    schools: Vec<String>,
+    summary: &Summary,
+) -> Result<(), sqlx::Error> {
+    let data = ExportReady {
+        client: client.to_owned(),
+        position: summary.position,
+        since: summary.since,
+        edition: summary.edition.to_owned(),
+        schools,
+        rows: summary.rows.iter().map(|(file, rows)| ((*file).to_owned(), *rows)).collect(),
+        losses: summary.losses.iter().map(|loss| loss.values).sum(),
+    };
+    let mut tx = log.db().begin(tenant).await?;
+    notice::tell(&mut tx, tenant, notice::Kind::ExportReady, &data).await?;
+    tx.commit().await
 }
 
 /// The name of the file: `RO_<date>_<code>.zip` when a code is given, with the day that the data show, in Japan.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -25,7 +25,7 @@ use crate::auth::{Client, Scope};
 use crate::export::cursors::{Cursor, Cursors, MoveError};
 use crate::export::options::{BadOption, Encoding, Options, cursor_name};
 use crate::export::set::Sink;
-use crate::export::{Export, ExportError, file_name, form};
+use crate::export::{Export, ExportError, file_name, form, tell_ready};
 use crate::roster::EntityType;
 
 pub const ZIP: &str = "application/zip";
@@ -46,6 +46,7 @@ pub fn router() -> Router<Hub> {
 async fn set(
     Exporter(client): Exporter,
     State(hub): State<Hub>,
+    method: Method,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, HubError> {
@@ -64,7 +65,10 @@ async fn set(
     answer.headers.extend(HeaderValue::try_from(disposition).map(|value| (header::CONTENT_DISPOSITION, value)));
     answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(ZIP));
     let patience = Duration::from_secs(hub.config.stalled_seconds);
-    let body = send(export, permit, patience).await?;
+    if method == Method::HEAD {
+        return Ok(answer.headers.into_response()); // nothing is written, so that nothing is told of
+    }
+    let body = send(hub, client, export, permit, patience).await?;
     Ok((answer.headers, Body::from_stream(body)).into_response())
 }
 
@@ -117,21 +121,33 @@ enum Piece {
 }
 
 /// Writes the set in a task of its own and gives it as it comes. An error before the first bytes is still an answer; one
-/// after it breaks the connection off, so that nobody takes the set for whole.
+/// after it breaks the connection off, so that nobody takes the set for whole. The end comes once it has been told of:
+/// who has the whole set finds its notice.
 async fn send(
+    hub: Hub,
+    client: Client,
     mut export: Export,
     permit: OwnedSemaphorePermit,
     patience: Duration,
 ) -> Result<impl Stream<Item = Result<Bytes, Broken>> + Send + 'static, HubError> {
     let (sender, mut receiver) = mpsc::channel(2);
-    let sink = BodySink { sender, handle: Handle::current(), patience, chunk: Vec::new(), begun: false };
+    let sink =
+        BodySink { sender: sender.clone(), handle: Handle::current(), patience, chunk: Vec::new(), begun: false };
     let writing = tokio::spawn(async move {
         let _permit = permit;
-        let written = export.write(sink).await;
+        let written = async {
+            let summary = export.write(sink).await?;
+            let schools = export.options().schools.clone();
+            drop(export); // its connection
+            tell_ready(&hub.log, &client.tenant, &client.name, schools, &summary).await?;
+            let _ = sender.send(Piece::End).await;
+            Ok(())
+        };
+        let written: Result<(), ExportError> = written.await;
         if let Err(error) = &written {
             tracing::warn!(%error, "an export broke off");
         }
-        written.map(drop)
+        written
     });
     let first = match receiver.recv().await {
         Some(Piece::Bytes(bytes)) => bytes,
@@ -191,8 +207,7 @@ impl Write for BodySink {
 impl Sink for BodySink {
     fn finish(&mut self) -> io::Result<()> {
         let chunk = std::mem::take(&mut self.chunk);
-        self.send(Piece::Bytes(chunk.into()))?;
-        self.send(Piece::End)
+        self.send(Piece::Bytes(chunk.into()))
     }
 }
 

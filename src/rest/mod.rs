@@ -19,6 +19,7 @@ pub mod plans;
 pub mod refused;
 pub mod uploads;
 pub mod wait;
+pub mod webhooks;
 pub mod writes;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use crate::graphql::sessions::Sessions;
 use crate::graphql::{Gateway, http};
 use crate::log::Log;
 use crate::query::counts::Counts;
+use crate::webhook::Webhooks;
 use address::{BadPublicUrl, Proxies};
 use admission::admit;
 use error::{HubError, ImsxError};
@@ -69,6 +71,7 @@ pub struct Hub {
     proxies: Arc<Proxies>,
     pub imports: Intake,
     pub uploads: Uploads,
+    pub webhooks: Webhooks,
     /// How many exports may still begin.
     exports: Arc<Semaphore>,
     counts: Counts,
@@ -87,6 +90,8 @@ pub enum OpenError {
     PublicUrl(#[from] BadPublicUrl),
     #[error(transparent)]
     Graphql(#[from] crate::graphql::OpenError),
+    #[error(transparent)]
+    Webhooks(#[from] crate::webhook::OpenError),
 }
 
 impl Hub {
@@ -99,6 +104,7 @@ impl Hub {
             auth,
             graphql: Gateway::new(log.clone(), imports.clone(), &config.graphql)?,
             uploads: Uploads::new(&imports, &config),
+            webhooks: Webhooks::open(&config)?,
             imports,
             exports: Arc::new(Semaphore::new(config.max_exports.max(1))),
             counts: Counts::new(log.db().clone()),
@@ -126,6 +132,7 @@ fn router(hub: Hub) -> Router {
         .merge(uploads::router())
         .merge(follow::router())
         .merge(writes::router())
+        .merge(webhooks::router())
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())
         .layer(from_fn_with_state(hub.clone(), admit::<HubError>))

@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::log::Tenant;
+use crate::notice::data::Disabled;
 
 /// What a message about a record holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,19 +61,6 @@ pub enum State {
     Disabled,
 }
 
-/// Why the hub disabled an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-pub enum Reason {
-    /// It answered 410.
-    Gone,
-    /// It has failed for too long.
-    Failures,
-    /// Its client was revoked or has expired.
-    ClientEnded,
-}
-
 /// The name of a value, as JSON and the database have it.
 pub fn word<T: Serialize>(value: T) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
@@ -101,7 +89,7 @@ pub struct Endpoint {
     /// Requests a second, at most.
     pub rate: Option<i32>,
     pub state: State,
-    pub reason: Option<Reason>,
+    pub reason: Option<Disabled>,
     pub challenge: String,
     pub verified_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
@@ -213,4 +201,36 @@ pub async fn save(conn: &mut PgConnection, tenant: &Tenant, endpoint: &Endpoint)
     .execute(conn)
     .await
     .map(drop)
+}
+
+/// The address of an endpoint has answered this challenge. Its state now; none when it is gone or has another address
+/// by now. One that was not verified before is active.
+pub async fn verified(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    id: Uuid,
+    challenge: &str,
+) -> Result<Option<State>, sqlx::Error> {
+    let state: Option<String> = sqlx::query_scalar(
+        "update webhook_endpoints
+            set verified_at = now(), state = case state when 'unverified' then 'active' else state end
+          where tenant = $1 and id = $2 and challenge = $3
+         returning state",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .bind(challenge)
+    .fetch_optional(conn)
+    .await?;
+    state.as_deref().map(read).transpose()
+}
+
+/// Removes an endpoint and its keys.
+pub async fn delete(conn: &mut PgConnection, tenant: &Tenant, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from webhook_endpoints where tenant = $1 and id = $2")
+        .bind(tenant.as_str())
+        .bind(id)
+        .execute(conn)
+        .await
+        .map(drop)
 }

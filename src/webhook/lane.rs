@@ -13,14 +13,14 @@ use reqwest::Url;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::endpoint::{self, Endpoint, Imports, Order, Payload, Reason, State};
+use super::endpoint::{self, Endpoint, Imports, Order, Payload, State};
 use super::filter::{RecordFilter, own_role, person};
 use super::headers::Headers;
 use super::lanes::{self, Claim, Standing};
 use super::message::{Content, Cursor, Message};
 use super::pace::Pace;
 use super::queue::Queue;
-use super::recorder::{Attempt, Delivery, EndpointDisabled, EndpointFailing, Recorder, Report, Telling};
+use super::recorder::{Attempt, Delivery, Recorder, Report, Telling};
 use super::selection::Selection;
 use super::sender::{Outcome, Request, Sender};
 use super::signature::{SigningKey, sign};
@@ -29,6 +29,7 @@ use crate::auth::{Scope, Scopes, Vault};
 use crate::config::WebhooksConfig;
 use crate::feed::{Change, Detail, Feed, Shown};
 use crate::log::Tenant;
+use crate::notice::data::{Disabled, EndpointDisabled, EndpointFailing};
 
 /// Messages read ahead of what is sent.
 const AHEAD: usize = 256;
@@ -87,6 +88,8 @@ struct Lane {
     deliveries: Vec<Delivery>,
     attempts: Vec<Attempt>,
     telling: Option<Telling>,
+    /// Of the last failure: status, and code of what went wrong without one.
+    last: (Option<u16>, Option<String>),
     /// Where the place was when it was last reported, and when that was.
     reported: Cursor,
     reported_at: Instant,
@@ -190,6 +193,7 @@ impl Lane {
             reported: place.cursor(),
             reported_at: Instant::now(),
             telling: None,
+            last: (None, None),
             under_way: BTreeMap::new(),
             disabled: false,
             world,
@@ -350,7 +354,7 @@ impl Lane {
     /// Somebody changed the endpoint, or its client. False: there is nothing more to do.
     async fn look_again(&mut self, standing: &Standing) -> bool {
         let Some(scopes) = standing.scopes else {
-            self.disable(Reason::ClientEnded);
+            self.disable(Disabled::ClientEnded);
             return false;
         };
         loop {
@@ -495,6 +499,8 @@ impl Lane {
             return self.finish(message, "delivered", now);
         }
         let since = *self.failing_since.get_or_insert(at);
+        let error = outcome.failure.filter(|_| outcome.status.is_none()).map(|failure| failure.name().to_owned());
+        self.last = (outcome.status, error);
         let schedule = &self.world.settings.retry_seconds;
         let nth = usize::try_from(message.attempts - 1).unwrap_or_default();
         // A message is given up when others get through: an endpoint that takes nothing loses nothing.
@@ -509,7 +515,7 @@ impl Lane {
         self.deliveries.push(Delivery { message: message.clone(), state: "pending" });
         self.queue.retry(message, now + wait);
         if outcome.gone() {
-            self.disable(Reason::Gone);
+            self.disable(Disabled::Gone);
         }
     }
 
@@ -520,10 +526,16 @@ impl Lane {
         self.deliveries.push(Delivery { message, state });
     }
 
-    fn disable(&mut self, reason: Reason) {
+    fn disable(&mut self, reason: Disabled) {
         if !self.disabled {
             self.disabled = true;
-            self.telling = Some(Telling::Disabled(EndpointDisabled { endpoint: self.id, reason }));
+            self.telling = Some(Telling::Disabled(EndpointDisabled {
+                endpoint: self.id,
+                reason,
+                failing_since: self.failing_since,
+                last_status: self.last.0,
+                last_error: self.last.1.clone(),
+            }));
         }
     }
 
@@ -533,14 +545,18 @@ impl Lane {
         let most = self.world.settings.disable_hours * 3_600.0;
         let failing = (Utc::now() - since).as_seconds_f64();
         if failing >= most {
-            return self.disable(Reason::Failures);
+            return self.disable(Disabled::Failures);
         }
         let passed = WARNINGS.iter().filter(|part| failing >= *part * most).count() as i32;
         if passed > self.warned {
             self.warned = passed;
-            let disables_at = since + Duration::from_secs_f64(most);
-            self.telling =
-                Some(Telling::Failing(EndpointFailing { endpoint: self.id, failing_since: since, disables_at }));
+            self.telling = Some(Telling::Failing(EndpointFailing {
+                endpoint: self.id,
+                failing_since: since,
+                last_status: self.last.0,
+                last_error: self.last.1.clone(),
+                disables_at: since + Duration::from_secs_f64(most),
+            }));
         }
     }
 }

@@ -89,6 +89,15 @@ pub async fn changed(conn: &mut PgConnection, endpoint: Uuid, wanted: bool) -> R
         .map(drop)
 }
 
+/// What the endpoint is signed with, or what waits for it, was changed by somebody.
+pub async fn touched(conn: &mut PgConnection, endpoint: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("update webhook_lanes set change = change + 1 where endpoint = $1")
+        .bind(endpoint)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
 /// The endpoint is well again: it begins without a record of failures.
 pub async fn forgive(conn: &mut PgConnection, endpoint: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query("update webhook_lanes set failing_since = null, warned = 0 where endpoint = $1")

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::catalogue;
 use super::filter::person;
-use crate::feed::item::milliseconds;
 use crate::feed::{Change, Item, Shown};
 use crate::log::Tenant;
 use crate::notice::Notice;
@@ -126,9 +126,9 @@ impl Message {
 
     /// The body, given what it tells.
     pub fn body(&self, tenant: &Tenant, content: &Content, shown: Shown) -> Vec<u8> {
-        let envelope = |timestamp, data| Envelope {
+        let envelope = |timestamp, data| catalogue::Message {
             id: &self.id,
-            kind: &self.kind,
+            event_type: &self.kind,
             timestamp,
             tenant: tenant.as_str(),
             sequence: self.sequence,
@@ -154,22 +154,6 @@ fn id(endpoint: Uuid, generation: i32, position: i64, notice: Option<i64>) -> St
     format!("msg_{}", hash[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// The body of every message.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
-    id: &'a str,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    #[serde(serialize_with = "milliseconds")]
-    timestamp: DateTime<Utc>,
-    tenant: &'a str,
-    sequence: i64,
-    position: i64,
-    previous_position: i64,
-    data: Data<'a>,
-}
-
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Data<'a> {
@@ -181,9 +165,9 @@ enum Data<'a> {
 pub fn aside(tenant: &Tenant, kind: &str, position: i64, data: &impl Serialize) -> (String, Vec<u8>) {
     let id = format!("msg_{}", Uuid::new_v4().simple());
     let data = serde_json::value::to_raw_value(data).unwrap_or_default();
-    let envelope = Envelope {
+    let envelope = catalogue::Message {
         id: &id,
-        kind,
+        event_type: kind,
         timestamp: Utc::now(),
         tenant: tenant.as_str(),
         sequence: 0,

@@ -1,7 +1,9 @@
 //! Webhooks: endpoints are told of changes and notices, from the log, in an order of their own and without a gap.
 
+pub mod catalogue;
 pub mod deliveries;
 pub mod endpoint;
+mod example;
 pub mod filter;
 pub mod guard;
 pub mod headers;
@@ -18,3 +20,54 @@ pub mod selection;
 pub mod sender;
 pub mod signature;
 pub mod source;
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::auth::Vault;
+use crate::auth::vault::VaultError;
+use crate::config::Config;
+use crate::feed::Feed;
+use runner::Runner;
+use sender::{Sender, SenderError};
+
+/// What the gateways manage webhooks with. Cheap to clone.
+#[derive(Clone)]
+pub struct Webhooks {
+    pub sender: Sender,
+    pub vault: Arc<Vault>,
+    kicked: Arc<Notify>,
+}
+
+/// Why webhooks cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Sender(#[from] SenderError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl Webhooks {
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        let sender = Sender::new(&config.webhooks)?;
+        Ok(Self { sender, vault: Arc::new(Vault::open(config)?), kicked: Arc::default() })
+    }
+
+    /// An endpoint was changed: the part that delivers looks at once, if it is in this process.
+    pub fn kick(&self) {
+        self.kicked.notify_one();
+    }
+
+    /// The part that delivers.
+    pub fn runner(&self, feed: Feed, config: &Config) -> Runner {
+        Runner {
+            feed,
+            sender: self.sender.clone(),
+            vault: self.vault.clone(),
+            settings: Arc::new(config.webhooks.clone()),
+            kicked: self.kicked.clone(),
+        }
+    }
+}

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::endpoint::{Reason, word};
+use super::endpoint::word;
 use super::message::{Cursor, Message};
 use crate::log::{Log, Tenant};
 use crate::notice;
+use crate::notice::data::{EndpointDisabled, EndpointFailing};
 
 /// How long to wait when the database is away.
 const AWAY: Duration = Duration::from_millis(500);
@@ -37,23 +37,6 @@ pub struct Report {
 pub enum Telling {
     Failing(EndpointFailing),
     Disabled(EndpointDisabled),
-}
-
-/// Data of `endpoint.failing`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EndpointFailing {
-    pub endpoint: Uuid,
-    pub failing_since: DateTime<Utc>,
-    pub disables_at: DateTime<Utc>,
-}
-
-/// Data of `endpoint.disabled`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EndpointDisabled {
-    pub endpoint: Uuid,
-    pub reason: Reason,
 }
 
 /// A message as the delivery log has it.
