@@ -20,6 +20,9 @@ use crate::{feed, notice};
 /// Of every type until one changes its form.
 pub const VERSION: u32 = 1;
 
+/// Of records of the roster, and of the hub itself.
+pub const GROUPS: [&str; 2] = ["record", "hub"];
+
 /// What is sent, whatever it tells of.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -82,11 +85,11 @@ impl EventType {
         Self { name, of, description, schema, example }
     }
 
-    /// `record` or `hub`.
+    /// One of [`GROUPS`].
     pub fn group(&self) -> &'static str {
         match self.of {
-            Of::Record(..) => "record",
-            Of::Hub(_) => "hub",
+            Of::Record(..) => GROUPS[0],
+            Of::Hub(_) => GROUPS[1],
         }
     }
 
