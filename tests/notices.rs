@@ -415,16 +415,16 @@ async fn the_catalogue_is_served_with_schemas_and_examples() {
         let name = event["name"].as_str().unwrap();
         let (status, one) = event_type(&server, &subscriber, name).await;
         assert_eq!(status, 200);
-        for member in ["name", "version", "group", "description", "scopes"] {
+        for member in ["name", "version", "group", "description", "scope"] {
             assert_eq!(one[member], event[member]);
         }
         let validator = jsonschema::validator_for(&one["schema"]).unwrap();
         assert!(validator.is_valid(&one["example"]), "{name}");
     }
-    let scopes = |name: &str| &listed.iter().find(|event| event["name"] == name).unwrap()["scopes"];
-    assert_eq!(*scopes("import.applied"), json!(["import"]));
+    let scope = |name: &str| &listed.iter().find(|event| event["name"] == name).unwrap()["scope"];
+    assert_eq!(*scope("import.applied"), "import");
     let demographics = "https://purl.imsglobal.org/spec/or/v1p2/scope/roster-demographics.readonly";
-    assert_eq!(*scopes("demographics.changed"), json!([demographics]));
+    assert_eq!(*scope("demographics.changed"), demographics);
     assert_eq!(event_type(&server, &subscriber, "user.applied").await.0, 404);
     assert_eq!(event_type(&server, &token(&server.url, "midori", "admin"), "user.changed").await.0, 200);
     assert_eq!(get(&server.token, &url).await.status(), 403);

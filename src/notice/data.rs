@@ -254,15 +254,15 @@ pub struct EndpointFailing {
 
 /// Why an endpoint was disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub enum Disabled {
     /// It answered 410 Gone.
     Gone,
     /// It failed for too long.
     Failures,
-    /// Its client was revoked.
-    ClientRevoked,
+    /// Its client was revoked or has expired.
+    ClientEnded,
     /// Its client disabled it.
     Client,
 }

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use super::Hub;
 use super::error::HubError;
 use super::extract::{HubPath, Subscriber};
-use crate::auth::Scope;
 use crate::webhook::catalogue::{self, EventType, GROUPS, VERSION};
 
 pub fn router() -> Router<Hub> {
@@ -37,8 +36,8 @@ struct Listed {
     #[schemars(extend("enum" = GROUPS))]
     group: &'static str,
     description: &'static str,
-    /// A client needs one of these to be told of it.
-    scopes: Vec<&'static str>,
+    /// What a client needs to be told of it.
+    scope: &'static str,
 }
 
 /// A type of events, with the schema of its messages.
@@ -51,8 +50,8 @@ pub struct EventTypeDetail {
     #[schemars(extend("enum" = GROUPS))]
     group: &'static str,
     description: &'static str,
-    /// A client needs one of these to be told of it.
-    scopes: Vec<&'static str>,
+    /// What a client needs to be told of it.
+    scope: &'static str,
     /// JSON Schema of a message, draft 2020-12.
     #[schemars(with = "Map<String, Value>")]
     schema: &'static Value,
@@ -63,8 +62,8 @@ pub struct EventTypeDetail {
 
 impl From<&'static EventType> for Listed {
     fn from(event: &'static EventType) -> Self {
-        let scopes = event.scopes().iter().copied().map(Scope::name).collect();
-        Self { name: &event.name, version: VERSION, group: event.group(), description: &event.description, scopes }
+        let EventType { name, description, .. } = event;
+        Self { name, version: VERSION, group: event.group(), description, scope: event.scope().name() }
     }
 }
 
@@ -76,7 +75,7 @@ async fn list(_: Subscriber) -> Json<EventTypeList> {
 /// `GET /webhooks/event-types/{name}`
 async fn single(_: Subscriber, HubPath(name): HubPath<String>) -> Result<Json<EventTypeDetail>, HubError> {
     let event = catalogue::find(&name).ok_or_else(|| HubError::not_found("event type"))?;
-    let Listed { name, version, group, description, scopes } = Listed::from(event);
+    let Listed { name, version, group, description, scope } = Listed::from(event);
     let EventType { schema, example, .. } = event;
-    Ok(Json(EventTypeDetail { name, version, group, description, scopes, schema, example }))
+    Ok(Json(EventTypeDetail { name, version, group, description, scope, schema, example }))
 }

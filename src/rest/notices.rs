@@ -16,7 +16,6 @@ use super::extract::{HubQuery, Noticed};
 use super::imports::number;
 use super::plans::known;
 use crate::notice::{self, Kind, Notice, data};
-use crate::webhook::catalogue::{Of, scopes};
 
 /// One notice may have a megabyte.
 const MOST: i64 = 100;
@@ -78,7 +77,7 @@ async fn list(
     let found = notice::read(&mut conn, &client.tenant, after, limit).await?;
     let head = notice::head(&mut conn, &client.tenant).await?;
     let next = found.last().map_or(after, |notice| notice.number);
-    let told = |notice: &Notice| client.may_any(scopes(Of::Hub(notice.kind)));
+    let told = |notice: &Notice| client.may_any(&[notice.kind.scope()]);
     let notices = found.into_iter().filter(told).map(NoticeItem::from).collect();
     Ok(Json(NoticePage { notices, next, head }))
 }
@@ -91,7 +90,7 @@ mod tests {
 
     #[test]
     fn whoever_has_the_scope_of_a_kind_is_let_in() {
-        let needed: Scopes = Kind::ALL.into_iter().flat_map(|kind| scopes(Of::Hub(kind))).copied().collect();
+        let needed: Scopes = Kind::ALL.map(Kind::scope).into_iter().collect();
         assert_eq!(needed, NOTICED.iter().copied().collect());
     }
 }

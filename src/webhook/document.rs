@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::catalogue::{EventType, GROUPS, VERSION, all};
-use crate::auth::Scope;
 
 const INTRODUCTION: &str = "\
 # Event types
@@ -43,8 +42,8 @@ pub fn markdown() -> String {
         let types: Vec<&EventType> = all().iter().filter(|event| event.group() == group).collect();
         let _ = write!(text, "\n## {title}\n\n{introduction}\n\n| type | version | scope | |\n|---|---|---|---|\n");
         for event in &types {
-            let scopes = event.scopes().iter().copied().map(Scope::short).collect::<Vec<_>>().join("`, `");
-            let _ = writeln!(text, "| `{}` | {VERSION} | `{scopes}` | {} |", event.name, event.description);
+            let scope = event.scope().short();
+            let _ = writeln!(text, "| `{}` | {VERSION} | `{scope}` | {} |", event.name, event.description);
         }
         // Those of records have the same form.
         for event in types.iter().filter(|event| group != GROUPS[0] || event.name == "user.changed") {

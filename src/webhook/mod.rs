@@ -1,10 +1,23 @@
-//! Webhooks: what is told of, what is signed, where deliveries may go, and how one is sent.
+//! Webhooks: endpoints are told of changes and notices, from the log, in an order of their own and without a gap.
 
 pub mod catalogue;
+pub mod deliveries;
 pub mod document;
+pub mod endpoint;
 mod example;
+pub mod filter;
 pub mod guard;
 pub mod headers;
+pub mod keys;
+pub mod lane;
+pub mod lanes;
+pub mod message;
+pub mod pace;
+pub mod queue;
+pub mod recorder;
+pub mod runner;
 pub mod secret;
+pub mod selection;
 pub mod sender;
 pub mod signature;
+pub mod source;
