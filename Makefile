@@ -15,12 +15,13 @@ lint: in-step
 	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir target -- -D warnings
 
 # The program writes these itself: openapi.json by `rosterhub openapi`, and so on.
-GENERATED = openapi.json openapi-hub.json schema.graphql docs/errors.md docs/errors.ja.md
+GENERATED = openapi.json openapi-hub.json schema.graphql docs/errors.md docs/errors.ja.md docs/event-types.md
 openapi.json_BY = openapi
 openapi-hub.json_BY = openapi --hub
 schema.graphql_BY = schema
 docs/errors.md_BY = errors
 docs/errors.ja.md_BY = errors --ja
+docs/event-types.md_BY = event-types
 
 generated: ## rewrite what is generated from the code
 	$(CARGO) build

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::notices::agree_with_jobs;
 use crate::support::{Server, assert_verified, bulk, city, database, open, rosterhub, run, tenant};
 
 #[tokio::test]
@@ -56,6 +57,7 @@ async fn an_import_killed_at_any_moment_leaves_nothing_or_all_of_it() {
         .unwrap();
     assert_eq!(left, Vec::<String>::new());
     assert_verified(&server.url);
+    agree_with_jobs(&server).await;
 }
 
 #[tokio::test]
@@ -93,6 +95,7 @@ async fn a_server_killed_during_an_upload_starts_again_with_nothing_of_it() {
         .filter(|u| u["status"] == "active")
         .count();
     assert_eq!(json!(active), first["rows"]["users"]);
+    agree_with_jobs(&server).await;
     assert_eq!(run(&server.url, &["verify"]).0, 0);
 }
 

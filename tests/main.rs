@@ -17,6 +17,7 @@ mod inbox;
 mod intake_limits;
 mod isolation;
 mod log;
+mod notices;
 mod oneroster;
 mod openapi;
 mod outage;

@@ -407,6 +407,19 @@ async fn every_answer_of_the_hub_is_as_described() {
     hold(send(Method::POST, batch, &operations), "post", batch, 200).await;
     hold(send(Method::POST, batch, &json!([])), "post", batch, 400).await;
 
+    let notices = "/rosterhub/v1/notices";
+    let shown = hold(get(&format!("{notices}?limit=100")), "get", notices, 200).await;
+    assert!(shown["notices"].as_array().unwrap().len() > 5, "{shown}");
+    hold(get(&format!("{notices}?after=x")), "get", notices, 400).await;
+    hold(server.http.get(url(notices)).bearer_auth(&reader), "get", notices, 403).await;
+    let (types, event) = ("/rosterhub/v1/webhooks/event-types", "/rosterhub/v1/webhooks/event-types/{name}");
+    let subscriber = token(&server.url, "midori", "webhooks");
+    let asked = |path: &str| server.http.get(url(path)).bearer_auth(&subscriber);
+    hold(asked(types), "get", types, 200).await;
+    hold(asked(&format!("{types}/import.applied")), "get", event, 200).await;
+    hold(asked(&format!("{types}/nothing")), "get", event, 404).await;
+    hold(server.http.get(url(types)).bearer_auth(&reader), "get", types, 403).await;
+
     let tokens = "/oauth/token";
     let app = client(&server.url, "midori", &["--scopes", EVERYTHING]);
     let (id, secret) = (app["clientId"].as_str().unwrap(), app["clientSecret"].as_str());

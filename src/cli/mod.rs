@@ -3,6 +3,7 @@
 mod client;
 mod demo;
 mod errors;
+mod event_types;
 mod export;
 mod import;
 mod import_errors;
@@ -80,6 +81,8 @@ enum Command {
     Schema,
     /// Print the list of errors, as docs/errors.md has it.
     Errors(errors::ErrorList),
+    /// Print the catalogue of event types of webhooks, as docs/event-types.md has it.
+    EventTypes,
     /// Print a configuration file with every setting explained.
     Config,
 }
@@ -110,6 +113,7 @@ impl Cli {
             Command::Sample(sample) => return sample.run(output),
             Command::Openapi(openapi) => return Ok(openapi.run()),
             Command::Errors(errors) => return Ok(errors.run()),
+            Command::EventTypes => return Ok(event_types::run()),
             Command::Schema => {
                 print!("{}", graphql::schema::sdl(&graphql::schema::build()?));
                 return Ok(ExitCode::SUCCESS);
@@ -129,9 +133,12 @@ impl Cli {
             Command::Tenant(command) => command.run(&session, output).await,
             Command::Client(command) => command.run(&session, output).await,
             Command::Key(command) => command.run(&session, output).await,
-            Command::Config | Command::Sample(_) | Command::Openapi(_) | Command::Schema | Command::Errors(_) => {
-                Ok(ExitCode::SUCCESS)
-            }
+            Command::Config
+            | Command::Sample(_)
+            | Command::Openapi(_)
+            | Command::Schema
+            | Command::Errors(_)
+            | Command::EventTypes => Ok(ExitCode::SUCCESS),
         };
         session.close().await;
         outcome

@@ -254,7 +254,7 @@ pub struct EndpointFailing {
 
 /// Why an endpoint was disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub enum Disabled {
     /// It answered 410 Gone.

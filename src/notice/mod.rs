@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
+use crate::auth::Scope;
 use crate::log::Tenant;
 
 /// What a notice tells of.
@@ -60,6 +61,20 @@ impl Kind {
 
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The scope that a client needs to be told of it.
+    pub fn scope(self) -> Scope {
+        match self {
+            Self::ImportPlanned
+            | Self::ImportHeld
+            | Self::ImportApplied
+            | Self::ImportFailed
+            | Self::ImportReverted => Scope::Import,
+            Self::ExportReady => Scope::Export,
+            Self::EndpointFailing | Self::EndpointDisabled => Scope::Webhooks,
+            Self::ClientRevoked => Scope::Admin,
+        }
     }
 
     /// What it says, in a sentence.

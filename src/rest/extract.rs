@@ -12,9 +12,14 @@ use super::error::HubError;
 use super::patience::is_stalled;
 use crate::auth::{Client, Scope};
 
-/// An extractor for each kind of client: it has the scope, or the request is refused.
+/// Scopes of [`Subscriber`]: one of them.
+pub const SUBSCRIBER: &[Scope] = &[Scope::Webhooks, Scope::Admin];
+/// Scopes of [`Noticed`]: those of all kinds of notices.
+pub const NOTICED: &[Scope] = &[Scope::Import, Scope::Export, Scope::Webhooks, Scope::Admin];
+
+/// An extractor for each kind of client: it has one of the scopes, or the request is refused.
 macro_rules! clients {
-    ($($(#[$doc:meta])* $name:ident: $scope:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $scopes:expr;)*) => {$(
         $(#[$doc])*
         pub struct $name(pub Client);
 
@@ -23,7 +28,7 @@ macro_rules! clients {
 
             async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HubError> {
                 let client = Client::from_request_parts(parts, state).await.map_err(|_| HubError::internal())?;
-                require::<HubError>(&client, &[Scope::$scope])?;
+                require::<HubError>(&client, $scopes)?;
                 Ok(Self(client))
             }
         }
@@ -32,11 +37,15 @@ macro_rules! clients {
 
 clients! {
     /// A client that may hand sets in.
-    Importer: Import;
+    Importer: &[Scope::Import];
     /// A client that may take sets out.
-    Exporter: Export;
+    Exporter: &[Scope::Export];
+    /// A client that may have its changes sent.
+    Subscriber: SUBSCRIBER;
     /// A client that may be told of changes by webhooks.
-    WebhookManager: Webhooks;
+    WebhookManager: &[Scope::Webhooks, Scope::Admin];
+    /// A client that may be told of something that happens to the hub.
+    Noticed: NOTICED;
 }
 
 /// [`Path`], on the hub's own paths.

@@ -6,10 +6,12 @@ pub mod answer;
 pub mod batch;
 pub mod compression;
 pub mod error;
+pub mod event_types;
 pub mod exports;
 pub mod extract;
 pub mod follow;
 pub mod imports;
+pub mod notices;
 pub mod oauth;
 pub mod oneroster;
 pub mod openapi;
@@ -133,6 +135,8 @@ fn router(hub: Hub) -> Router {
         .merge(follow::router())
         .merge(writes::router())
         .merge(webhooks::router())
+        .merge(notices::router())
+        .merge(event_types::router())
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())
         .layer(from_fn_with_state(hub.clone(), admit::<HubError>))

@@ -1,8 +1,5 @@
-//! The types of events that webhooks tell of, as data: names, scopes, schemas, examples, and the patterns that choose
-//! among them.
+//! The types of events that webhooks tell of, as data: names, scopes, schemas, examples. `selection` chooses among them.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::example;
+use super::selection::scope_of_change;
 use crate::auth::Scope;
 use crate::notice::data;
 use crate::roster::EntityType;
@@ -20,7 +18,10 @@ use crate::{feed, notice};
 /// Of every type until one changes its form.
 pub const VERSION: u32 = 1;
 
-/// What is sent, whatever it tells of.
+/// Of records of the roster, and of the hub itself.
+pub const GROUPS: [&str; 2] = ["record", "hub"];
+
+/// What is sent, whatever it tells of: as `message` writes it.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
@@ -82,30 +83,20 @@ impl EventType {
         Self { name, of, description, schema, example }
     }
 
-    /// `record` or `hub`.
+    /// One of [`GROUPS`].
     pub fn group(&self) -> &'static str {
         match self.of {
-            Of::Record(..) => "record",
-            Of::Hub(_) => "hub",
+            Of::Record(..) => GROUPS[0],
+            Of::Hub(_) => GROUPS[1],
         }
     }
 
-    /// What a client needs to be told of it: one of these.
-    pub fn scopes(&self) -> &'static [Scope] {
-        scopes(self.of)
-    }
-}
-
-/// What a client needs to be told of something: one of these.
-pub fn scopes(of: Of) -> &'static [Scope] {
-    use notice::Kind::*;
-    match of {
-        Of::Record(EntityType::Demographics, _) => &[Scope::Demographics],
-        Of::Record(..) => &[Scope::Roster],
-        Of::Hub(ImportPlanned | ImportHeld | ImportApplied | ImportFailed | ImportReverted) => &[Scope::Import],
-        Of::Hub(ExportReady) => &[Scope::Export],
-        Of::Hub(EndpointFailing | EndpointDisabled) => &[Scope::Webhooks],
-        Of::Hub(ClientRevoked) => &[Scope::Admin],
+    /// What a client needs to be told of it.
+    pub fn scope(&self) -> Scope {
+        match self.of {
+            Of::Record(entity, _) => scope_of_change(entity),
+            Of::Hub(kind) => kind.scope(),
+        }
     }
 }
 
@@ -177,52 +168,6 @@ fn never_null(schema: &mut Value) {
     }
 }
 
-/// Chooses types by their names: `user.changed`, `user.*`, `*.deleted`, `*`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Pattern {
-    /// None: any.
-    subject: Option<Box<str>>,
-    event: Option<Box<str>>,
-}
-
-/// There is no type that the pattern matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("matches no event type; there are patterns like user.changed, user.*, *.deleted and *")]
-pub struct BadPattern;
-
-impl Pattern {
-    /// Whether a type of this name is meant.
-    pub fn matches(&self, name: &str) -> bool {
-        let is = |wanted: &Option<Box<str>>, part: &str| wanted.as_deref().is_none_or(|wanted| wanted == part);
-        name.split_once('.').is_some_and(|(subject, event)| is(&self.subject, subject) && is(&self.event, event))
-    }
-
-    /// The types that are meant, at least one.
-    pub fn types(&self) -> impl Iterator<Item = &'static EventType> {
-        all().iter().filter(|event| self.matches(&event.name))
-    }
-}
-
-impl FromStr for Pattern {
-    type Err = BadPattern;
-    fn from_str(text: &str) -> Result<Self, BadPattern> {
-        let (subject, event) = if text == "*" { ("*", "*") } else { text.split_once('.').ok_or(BadPattern)? };
-        let part = |part: &str| (part != "*").then(|| part.into());
-        let pattern = Self { subject: part(subject), event: part(event) };
-        let any = pattern.types().next().is_some();
-        any.then_some(pattern).ok_or(BadPattern)
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.subject.as_deref(), self.event.as_deref()) {
-            (None, None) => f.write_str("*"),
-            (subject, event) => write!(f, "{}.{}", subject.unwrap_or("*"), event.unwrap_or("*")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,36 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn patterns_choose_by_either_part() {
-        let count = |text: &str| text.parse::<Pattern>().map(|pattern| pattern.types().count());
-        assert_eq!([count("user.changed"), count("user.*"), count("*.deleted")], [Ok(1), Ok(5), Ok(9)]);
-        assert_eq!([count("*"), count("import.*"), count("*.failed")], [Ok(54), Ok(5), Ok(1)]);
-        for wrong in [
-            "",
-            ".",
-            "user",
-            "user.",
-            ".changed",
-            "use*.changed",
-            "user.chang*",
-            "user.changed.x",
-            "**",
-            "user.applied",
-        ] {
-            assert_eq!(count(wrong), Err(BadPattern), "{wrong}");
-        }
-        for text in ["user.changed", "user.*", "*.deleted", "*"] {
-            assert_eq!(text.parse::<Pattern>().unwrap().to_string(), text);
-        }
-        let deleted: Pattern = "*.deleted".parse().unwrap();
-        assert!(deleted.matches("class.deleted") && !deleted.matches("class.changed") && !deleted.matches("deleted"));
-    }
-
-    #[test]
     fn demographics_have_a_scope_of_their_own() {
-        let scopes = |name: &str| find(name).unwrap().scopes();
-        assert_eq!(scopes("demographics.changed"), [Scope::Demographics]);
-        assert_eq!(scopes("user.changed"), [Scope::Roster]);
-        assert_eq!(scopes("client.revoked"), [Scope::Admin]);
+        let scope = |name: &str| find(name).unwrap().scope();
+        assert_eq!(scope("demographics.changed"), Scope::Demographics);
+        assert_eq!(scope("user.changed"), Scope::Roster);
+        assert_eq!(scope("client.revoked"), Scope::Admin);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod deliveries;
+pub mod document;
 pub mod endpoint;
 mod example;
 pub mod filter;

@@ -108,7 +108,7 @@ impl Runner {
                         }
                     }
                 }
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
             }
         }
         running.clear();

@@ -1,56 +1,93 @@
-//! Which event types an endpoint gets: those that its patterns name, as far as its client may see them.
+//! Which event types an endpoint gets: patterns, and what its client may see.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
-use super::catalogue::{self, EventType, Of, Pattern};
-use crate::auth::Scopes;
+use crate::auth::{Scope, Scopes};
 use crate::feed::{self, Change};
 use crate::notice;
 use crate::roster::EntityType;
 
 /// No event type has this name or pattern.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} {1}")]
-pub struct BadPattern(String, catalogue::BadPattern);
+#[error("no event type is called {0:?}; examples are user.changed, enrollment.*, *.deleted, import.applied and *")]
+pub struct BadPattern(String);
 
-/// Event types.
+/// Event types by what they are of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection(Vec<Of>);
+pub struct Selection {
+    changes: HashSet<(EntityType, feed::Kind)>,
+    notices: HashSet<notice::Kind>,
+}
+
+fn name(entity: EntityType, kind: feed::Kind) -> String {
+    format!("{}.{}", entity.name(), kind.word())
+}
+
+/// Changes of all types and kinds.
+fn changes() -> impl Iterator<Item = (EntityType, feed::Kind)> {
+    EntityType::ALL.into_iter().flat_map(|entity| feed::Kind::ALL.map(|(kind, ..)| (entity, kind)))
+}
+
+/// A pattern is a name, or has `*` for one of its two parts; `*` alone is everything.
+fn matches(pattern: &str, name: &str) -> bool {
+    match (pattern.split_once('.'), name.split_once('.')) {
+        (None, _) => pattern == "*",
+        (Some((whose, what)), Some((of, kind))) => (whose == "*" || whose == of) && (what == "*" || what == kind),
+        _ => false,
+    }
+}
+
+/// The scope that a client needs to be told of a change.
+pub fn scope_of_change(entity: EntityType) -> Scope {
+    if entity == EntityType::Demographics { Scope::Demographics } else { Scope::Roster }
+}
 
 impl Selection {
     /// The event types that the patterns name.
     pub fn parse<S: AsRef<str>>(patterns: &[S]) -> Result<Self, BadPattern> {
-        let mut names = BTreeSet::new();
-        for text in patterns.iter().map(AsRef::as_ref) {
-            let pattern: Pattern = text.parse().map_err(|bad| BadPattern(text.to_owned(), bad))?;
-            names.extend(pattern.types().map(|event| event.name.as_str()));
+        let mut selection = Self::default();
+        for pattern in patterns {
+            let pattern = pattern.as_ref();
+            let of_changes: Vec<_> =
+                changes().filter(|(entity, kind)| matches(pattern, &name(*entity, *kind))).collect();
+            let of_notices: Vec<_> =
+                notice::Kind::ALL.into_iter().filter(|kind| matches(pattern, kind.name())).collect();
+            if of_changes.is_empty() && of_notices.is_empty() {
+                return Err(BadPattern(pattern.to_owned()));
+            }
+            selection.changes.extend(of_changes);
+            selection.notices.extend(of_notices);
         }
-        let chosen = |event: &&EventType| names.contains(event.name.as_str());
-        Ok(Self(catalogue::all().iter().filter(chosen).map(|event| event.of).collect()))
+        Ok(selection)
+    }
+
+    fn len(&self) -> usize {
+        self.changes.len() + self.notices.len()
     }
 
     /// What is left for a client with these scopes.
     pub fn seen_with(mut self, scopes: Scopes) -> Self {
-        self.0.retain(|of| scopes.has_any(catalogue::scopes(*of)));
+        self.changes.retain(|(entity, _)| scopes.has_any(&[scope_of_change(*entity)]));
+        self.notices.retain(|kind| scopes.has_any(&[kind.scope()]));
         self
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     pub fn has_change(&self, change: &Change) -> bool {
-        self.0.contains(&Of::Record(change.entity, change.kind))
+        self.changes.contains(&(change.entity, change.kind))
     }
 
     pub fn has_notice(&self, kind: notice::Kind) -> bool {
-        self.0.contains(&Of::Hub(kind))
+        self.notices.contains(&kind)
     }
 
     /// What to read of the log.
     pub fn filter(&self) -> feed::Filter {
-        let wanted = |entity: &EntityType| self.0.iter().any(|of| matches!(of, Of::Record(kind, _) if kind == entity));
-        let types: Vec<EntityType> = EntityType::ALL.into_iter().filter(wanted).collect();
+        let types: Vec<EntityType> =
+            EntityType::ALL.into_iter().filter(|entity| self.changes.iter().any(|(of, _)| of == entity)).collect();
         match types.is_empty() {
             // No types would mean all of them; demographics without the right to them are none.
             true => feed::Filter::new(&[EntityType::Demographics], None, None, false),
@@ -62,16 +99,18 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Scope;
 
     #[test]
-    fn patterns_add_up() {
-        let of = |patterns: &[&str]| Selection::parse(patterns).unwrap().0.len();
-        assert_eq!(of(&["user.changed", "user.*", "user.deleted"]), feed::Kind::ALL.len());
-        assert_eq!(of(&["*"]), catalogue::all().len());
-        assert!(
-            Selection::parse(&["user.*", "users.changed"]).unwrap_err().to_string().starts_with("\"users.changed\"")
-        );
+    fn patterns_name_event_types() {
+        let of = |patterns: &[&str]| Selection::parse(patterns).unwrap();
+        assert_eq!(of(&["user.changed"]).len(), 1);
+        assert_eq!(of(&["user.*"]).changes.len(), feed::Kind::ALL.len());
+        assert_eq!(of(&["*.deleted"]).changes.len(), EntityType::ALL.len());
+        assert_eq!(of(&["import.*", "import.held"]).notices.len(), 5);
+        assert_eq!(of(&["*"]).len(), changes().count() + notice::Kind::ALL.len());
+        for bad in ["users.changed", "user.moved", "user", "", "user.changed.x", "*.x"] {
+            assert_eq!(Selection::parse(&[bad]), Err(BadPattern(bad.into())));
+        }
     }
 
     #[test]
@@ -79,10 +118,8 @@ mod tests {
         let all = Selection::parse(&["*"]).unwrap();
         let roster: Scopes = [Scope::Roster].into_iter().collect();
         let seen = all.clone().seen_with(roster);
-        assert!(!seen.has_notice(notice::Kind::ImportApplied));
-        assert!(!seen.filter().types().contains(&EntityType::Demographics));
+        assert!(seen.notices.is_empty() && !seen.filter().types().contains(&EntityType::Demographics));
         assert_eq!(all.clone().seen_with(Scopes::all()), all);
-        let none = all.seen_with(Scopes::default());
-        assert!(none.is_empty() && none.filter().types().is_empty());
+        assert!(all.seen_with(Scopes::default()).is_empty());
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::notices::agree_with_jobs;
 use crate::support::{Server, assert_verified, bulk, city, delta, json, open, rosterhub, run, tenant};
 
 /// Runs a command for so long, unless it ends before, and kills it.
@@ -84,6 +85,7 @@ async fn approvals_and_reverts_killed_at_any_moment_leave_nothing_or_all() {
     assert_eq!(run(url, &["tenant", "list"]).0, 0);
     let waiting = u32::from(!reverting);
     assert_eq!(super::left(&server).await, super::TABLES * i64::from(waiting));
+    agree_with_jobs(&server).await;
 }
 
 /// In the middle of reading and planning for a plan only, and while it waits.
@@ -110,4 +112,5 @@ async fn plans_killed_on_the_way_leave_nothing_and_those_that_wait_stay() {
     }
     assert_eq!(super::approve(&server, &first).await.1["state"], "completed");
     assert_verified(&server.url);
+    agree_with_jobs(&server).await;
 }

@@ -7,6 +7,7 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::document::{Access, Answer, Document, Operation, Parameter, Place};
+use super::event_types::{event_types, notices};
 use super::exports::exports;
 use super::header::{self, Header};
 use super::plans::{self, option};
@@ -21,19 +22,20 @@ use crate::rest::imports::{ErrorPage, ImportPage};
 use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
 use crate::rest::{HUB, ROSTERING};
 
-const DESCRIPTION: &str =
-    "What the hub offers besides OneRoster's own service: imports, exports, writes, access tokens, health.";
+const DESCRIPTION: &str = "What the hub offers besides OneRoster's own service: imports, exports, writes, notices, event types of webhooks, access tokens, health.";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A group of operations: name, description, table.
 type Group = (&'static str, &'static str, fn(&mut SchemaGenerator) -> Vec<Operation>);
 
-static GROUPS: [Group; 7] = [
+static GROUPS: [Group; 9] = [
     ("Imports", "Sets of OneRoster CSV files that are handed in.", imports),
     ("Uploads", "Sets that are handed in in parts (tus 1.0.0).", uploads),
     ("Exports", "The roster as sets of OneRoster CSV files.", exports),
     ("Writes", "Changes of single records and in batches.", writes),
+    ("Notices", "What happened to the hub itself.", notices),
+    ("Event types", "What webhooks tell of.", event_types),
     ("Tokens", "OAuth 2.0 client credentials.", tokens),
     ("Descriptions", "What is served, for programs.", descriptions),
     ("Health", "For whoever watches over the hub.", health),

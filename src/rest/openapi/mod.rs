@@ -2,6 +2,7 @@
 //! They need no token: a client reads them to learn where tokens are given.
 
 mod document;
+mod event_types;
 mod exports;
 mod header;
 mod hub;
