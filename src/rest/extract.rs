@@ -35,6 +35,8 @@ clients! {
     Importer: Import;
     /// A client that may take sets out.
     Exporter: Export;
+    /// A client that may be told of changes.
+    Follower: Roster;
 }
 
 /// [`Path`], on the hub's own paths.

@@ -4,8 +4,10 @@ pub mod address;
 pub mod admission;
 pub mod answer;
 pub mod batch;
+pub mod changes;
 pub mod compression;
 pub mod error;
+pub mod events;
 pub mod exports;
 pub mod extract;
 pub mod follow;
@@ -15,6 +17,7 @@ pub mod oneroster;
 pub mod openapi;
 pub mod parameters;
 pub mod patience;
+pub mod pieces;
 pub mod plans;
 pub mod refused;
 pub mod uploads;
@@ -41,6 +44,7 @@ use crate::auth::{Auth, AuthError};
 use crate::config::Config;
 use crate::csv::intake::Intake;
 use crate::csv::uploads::Uploads;
+use crate::feed::Feed;
 use crate::graphql::sessions::Sessions;
 use crate::graphql::{Gateway, http};
 use crate::log::Log;
@@ -64,6 +68,7 @@ pub struct Hub {
     pub log: Log,
     pub config: Arc<Config>,
     pub auth: Arc<Auth>,
+    pub feed: Feed,
     pub graphql: Gateway,
     pub sessions: Arc<Sessions>,
     proxies: Arc<Proxies>,
@@ -92,12 +97,14 @@ pub enum OpenError {
 impl Hub {
     pub async fn open(log: Log, config: Config) -> Result<Self, OpenError> {
         let imports = Intake::new(&log, &config);
+        let feed = Feed::new(log.clone());
         let auth = Arc::new(Auth::open(log.db(), &config).await?);
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
             sessions: Sessions::start(auth.clone()),
             auth,
-            graphql: Gateway::new(log.clone(), imports.clone(), &config.graphql)?,
+            graphql: Gateway::new(log.clone(), feed.clone(), imports.clone(), &config.graphql)?,
+            feed,
             uploads: Uploads::new(&imports, &config),
             imports,
             exports: Arc::new(Semaphore::new(config.max_exports.max(1))),
@@ -125,6 +132,7 @@ fn router(hub: Hub) -> Router {
         .merge(plans::router())
         .merge(uploads::router())
         .merge(follow::router())
+        .merge(changes::router())
         .merge(writes::router())
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
+use super::changes::changes;
 use super::document::{Access, Answer, Document, Operation, Parameter, Place};
 use super::exports::exports;
 use super::header::{self, Header};
@@ -22,17 +23,18 @@ use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
 use crate::rest::{HUB, ROSTERING};
 
 const DESCRIPTION: &str =
-    "What the hub offers besides OneRoster's own service: imports, exports, writes, access tokens, health.";
+    "What the hub offers besides OneRoster's own service: imports, exports, changes, writes, access tokens, health.";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A group of operations: name, description, table.
 type Group = (&'static str, &'static str, fn(&mut SchemaGenerator) -> Vec<Operation>);
 
-static GROUPS: [Group; 7] = [
+static GROUPS: [Group; 8] = [
     ("Imports", "Sets of OneRoster CSV files that are handed in.", imports),
     ("Uploads", "Sets that are handed in in parts (tus 1.0.0).", uploads),
     ("Exports", "The roster as sets of OneRoster CSV files.", exports),
+    ("Changes", "What happened to the roster, event by event.", changes),
     ("Writes", "Changes of single records and in batches.", writes),
     ("Tokens", "OAuth 2.0 client credentials.", tokens),
     ("Descriptions", "What is served, for programs.", descriptions),
@@ -316,7 +318,14 @@ pub(super) fn number(name: &'static str, doc: &str, default: i64) -> Parameter {
 }
 
 pub(super) fn answer(status: &str, doc: &str, headers: &[&'static Header]) -> Answer {
-    Answer { status: status.to_owned(), key: None, doc: doc.to_owned(), headers: headers.to_vec(), content: None }
+    Answer {
+        status: status.to_owned(),
+        key: None,
+        doc: doc.to_owned(),
+        headers: headers.to_vec(),
+        content: None,
+        others: Vec::new(),
+    }
 }
 
 pub(super) fn ok<T: JsonSchema>(
