@@ -163,13 +163,11 @@ impl Request {
         let (mut after, mut head) = (wish.after, self.head);
         let page = loop {
             let page = self.source.read(&wish, (after, wish.until.unwrap_or(head)), limit, None).await?;
-            let ends = wish.until.is_some_and(|until| page.to >= until);
-            if !page.told.is_empty() || ends || Instant::now() >= end {
-                break page;
-            }
             after = page.to;
-            if after < head {
-                continue; // there is more to look at
+            // A page that was cut short is answered as it is, so that no request reads without bounds.
+            let waits = page.told.is_empty() && wish.until.is_none() && after >= head;
+            if !waits || Instant::now() >= end {
+                break page;
             }
             tokio::select! {
                 // The server stops, or the client may not any more: it asks again, and is refused then.
