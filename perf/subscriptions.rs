@@ -22,6 +22,7 @@ async fn main() -> Result<(), Failure> {
         return Err("subscriptions <server's address> <its process id> <token> <subscribers> <writes>".into());
     };
     let (subscribers, writes): (usize, usize) = (subscribers.parse()?, writes.parse()?);
+    let _ = rustls::crypto::ring::default_provider().install_default(); // reqwest looks for it
     let http = reqwest::Client::new();
     write(&http, base, token, 0).await?; // what the first request brings to memory is not the subscribers'
     let before = memory(pid)?;

@@ -1,4 +1,7 @@
 //! Settings of webhooks: where deliveries may go, how often they are tried, what is kept.
+//!
+//! Certificates of endpoints are checked against those that the system trusts. In a closed network the environment
+//! variable `SSL_CERT_FILE` names a file of others instead. Proxies of the environment are not used.
 
 use ipnet::IpNet;
 
@@ -14,7 +17,8 @@ pub struct WebhooksConfig {
     pub allow_http: bool,
 
     /// Networks inside which endpoints may be, though their addresses are not public, as
-    /// `10.20.0.0/16,fd00:1::/32`. Default: only public addresses are called.
+    /// `10.20.0.0/16,fd00:1::/32`. Default: only public addresses are called. The metadata of clouds, as
+    /// 169.254.169.254, is never called, even inside these networks.
     #[config(env = "ROSTERHUB_WEBHOOKS_NETWORKS", default = [], parse_env = confique::env::parse::list_by_comma)]
     pub networks: Vec<IpNet>,
 

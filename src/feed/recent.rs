@@ -104,7 +104,7 @@ fn size(change: &Change) -> usize {
 impl Feed {
     /// The next changes after `after`, where the head is known to be `head`: from the shared window when the reader is
     /// near the end, by a statement of its own when it is behind.
-    pub(super) async fn step(
+    pub async fn step(
         &self,
         tenant: &Tenant,
         filter: &Filter,

@@ -120,6 +120,8 @@ impl Server {
             }
         };
         std::thread::spawn(move || lines.for_each(drop));
+        // The hub's own client names its cryptography; this one looks for that of the process. Only the first call counts.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         Self { url: url.to_owned(), base: format!("http://{address}"), token, child, http }
     }

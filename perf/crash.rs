@@ -1,0 +1,275 @@
+//! Webhooks under kill -9: hubs are killed amid deliveries to receivers that fail at random. Afterwards every event has
+//! come to every endpoint, in the promised order, in one unbroken chain.
+//!
+//! `cargo run --release --example crash -- <rosterhub binary> <database URL> <kills> [hubs]`
+//!
+//! The database must be there; the program makes a tenant and a client of its own in it. With 2 hubs one takes over
+//! from the other. Ends with an error at the first thing that does not hold.
+
+mod receivers;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use receivers::{Failure, Hub, Manner, Message, random, receive};
+use rosterhub::auth::{Clients, Kind, NewClient, Scopes};
+use rosterhub::db::Db;
+use rosterhub::log::{Log, Tenant};
+
+const PORT: u16 = 18_480;
+
+/// Orders of the endpoints; of each as many as there are manners.
+const ORDERS: [&str; 3] = ["parallel", "record", "fifo"];
+const MANNERS: [Manner; 2] = [Manner::Accepts, Manner::Fails];
+
+/// Longest that a hub lives between two kills.
+const LIFE: u64 = 1_500;
+
+/// How long nothing may come, at the end, until something is taken for lost.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [binary, url, kills, rest @ ..] = args.as_slice() else {
+        return Err("crash <rosterhub binary> <database URL> <kills> [hubs]".into());
+    };
+    let (kills, number): (u64, u16) = (kills.parse()?, rest.first().map_or(Ok(1), |hubs| hubs.parse())?);
+    let log = Log::open(Db::open(url, 4).await?).await?;
+    let tenant: Tenant = format!("crash-{}", std::process::id()).parse()?;
+    log.create_tenant(&tenant, "").await?;
+    let client = NewClient {
+        tenant: tenant.clone(),
+        name: "crash".to_owned(),
+        scopes: Scopes::all(),
+        networks: Vec::new(),
+        rate: None,
+        expires_at: None,
+    };
+    let (_, token) = Clients::new(log.db().clone()).create(&client, Kind::ApiKey).await?;
+    let folder = tempfile::tempdir()?;
+    let mut hubs = Vec::new();
+    for n in 0..number {
+        hubs.push(Process::start(binary, url, folder.path(), PORT + n).await?);
+    }
+    let manners: Vec<Manner> = ORDERS.iter().flat_map(|_| MANNERS).collect();
+    let (address, mut hears) = receive(manners.clone()).await?;
+    let clients: Vec<Hub> = hubs.iter().map(|hub| Hub::new(&hub.base, &token)).collect();
+    let mut names = Vec::new();
+    for (n, manner) in manners.iter().enumerate() {
+        let order = ORDERS[n / MANNERS.len()];
+        clients[0].register(&format!("{address}/{n}"), order).await?;
+        names.push(format!("{order} {manner:?}"));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let written = Arc::new(AtomicU64::new(0));
+    let writer = tokio::spawn(write(clients, stop.clone(), written.clone()));
+    let begin = Instant::now();
+    for _ in 0..kills {
+        tokio::time::sleep(Duration::from_millis(random() % LIFE)).await;
+        let victim = (random() % u64::from(number)) as usize;
+        let port = PORT + victim as u16;
+        hubs[victim].kill()?;
+        hubs[victim] = Process::start(binary, url, folder.path(), port).await?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.await?;
+    let events = positions(&log, &tenant).await?;
+    println!(
+        "{kills} kills of {number} hubs in {:.0} s; {} events were written",
+        begin.elapsed().as_secs_f64(),
+        events.len()
+    );
+    if events.len() as u64 != written.load(Ordering::Relaxed) {
+        return Err(format!("{} events, but {} were written", events.len(), written.load(Ordering::Relaxed)).into());
+    }
+    let mut came: Vec<Endpoint> = manners.iter().map(|_| Endpoint::default()).collect();
+    while came.iter().any(|endpoint| endpoint.accepted.len() < events.len()) {
+        match tokio::time::timeout(PATIENCE, hears.recv()).await {
+            Ok(Some(message)) => came[message.endpoint].receive(message)?,
+            _ => break,
+        }
+    }
+    for (n, endpoint) in came.iter().enumerate() {
+        endpoint.check(ORDERS[n / MANNERS.len()], &events).map_err(|what| format!("{}: {what}", names[n]))?;
+        println!(
+            "{}: all came, {} of them more than once accepted, {} failed",
+            names[n], endpoint.again, endpoint.failed
+        );
+    }
+    Ok(())
+}
+
+/// A hub that runs.
+struct Process {
+    child: Child,
+    base: String,
+}
+
+impl Process {
+    /// Starts one, and waits until it answers.
+    async fn start(binary: &str, url: &str, folder: &std::path::Path, port: u16) -> Result<Self, Failure> {
+        let child = Command::new(binary)
+            .arg("serve")
+            .envs([
+                ("DATABASE_URL", url),
+                ("ROSTERHUB_LISTEN", &format!("127.0.0.1:{port}")),
+                ("ROSTERHUB_DATA_DIR", &folder.to_string_lossy()),
+                ("ROSTERHUB_LOG", "error"),
+                ("ROSTERHUB_WEBHOOKS_ALLOW_HTTP", "true"),
+                ("ROSTERHUB_WEBHOOKS_NETWORKS", "127.0.0.0/8"),
+                ("ROSTERHUB_WEBHOOKS_RETRY_SECONDS", &["0.05"; 100].join(",")),
+                ("ROSTERHUB_WEBHOOKS_LEASE_SECONDS", "1"),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let mut process = Self { child, base: format!("http://127.0.0.1:{port}") };
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            if let Some(status) = process.child.try_wait()? {
+                return Err(format!("the hub ended by itself: {status}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(process)
+    }
+
+    /// Kill -9, unless it has ended by itself, which it must not.
+    fn kill(&mut self) -> Result<(), Failure> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(format!("the hub ended by itself: {status}").into());
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes batches of events, each exactly once, to whichever hub answers.
+async fn write(hubs: Vec<Hub>, stop: Arc<AtomicBool>, written: Arc<AtomicU64>) {
+    for n in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let events = random() % 20 + 1;
+        let (batch, key) = (hubs[0].batch(events), format!("crash {n}"));
+        for hub in hubs.iter().cycle() {
+            match hub.write(&batch, &key).await {
+                Ok(()) => break,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+        written.fetch_add(events, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Of all events, in order.
+async fn positions(log: &Log, tenant: &Tenant) -> Result<Vec<i64>, Failure> {
+    let mut conn = log.db().acquire(tenant).await?;
+    let select = sqlx::query_scalar("select position from events where tenant = $1 order by position");
+    Ok(select.bind(tenant.as_str()).fetch_all(&mut *conn).await?)
+}
+
+/// What came to one endpoint.
+#[derive(Default)]
+struct Endpoint {
+    /// First receipts, by sequence.
+    first: BTreeMap<i64, Message>,
+    /// Sequences in the order of their first receipts.
+    arrivals: Vec<i64>,
+    accepted: HashSet<i64>,
+    /// All up to this sequence were accepted.
+    whole: i64,
+    /// The first one that came before all those before it were accepted.
+    early: Option<i64>,
+    again: usize,
+    failed: usize,
+}
+
+impl Endpoint {
+    fn receive(&mut self, message: Message) -> Result<(), Failure> {
+        let sequence = message.sequence;
+        match self.first.get(&sequence) {
+            Some(first) => {
+                let same = |m: &Message| (m.id.clone(), m.kind.clone(), m.timestamp, m.position, m.previous_position);
+                if same(first) != same(&message) {
+                    return Err(format!("sequence {sequence} came with two contents: {first:?}, {message:?}").into());
+                }
+            }
+            None => {
+                self.arrivals.push(sequence);
+                if sequence > self.whole + 1 {
+                    self.early = self.early.or(Some(sequence));
+                }
+                self.first.insert(sequence, message.clone());
+            }
+        }
+        match message.accepted {
+            true => self.again += usize::from(!self.accepted.insert(sequence)),
+            false => self.failed += 1,
+        }
+        while self.accepted.contains(&(self.whole + 1)) {
+            self.whole += 1;
+        }
+        Ok(())
+    }
+
+    /// What does not hold.
+    fn check(&self, order: &str, events: &[i64]) -> Result<(), String> {
+        if self.accepted.len() != events.len() {
+            return Err(format!("{} of {} events came", self.accepted.len(), events.len()));
+        }
+        let mut previous = 0;
+        for ((n, position), message) in events.iter().enumerate().zip(self.first.values()) {
+            let chain = (message.sequence, message.position, message.previous_position);
+            let expected = (n as i64 + 1, *position, previous);
+            if chain != expected {
+                return Err(format!("sequence, position and the one before are {chain:?}, not {expected:?}"));
+            }
+            previous = *position;
+        }
+        let ids: HashSet<&str> = self.first.values().map(|message| message.id.as_str()).collect();
+        if ids.len() != events.len() {
+            return Err("two messages have the same id".to_owned());
+        }
+        match order {
+            "fifo" => {
+                if let Some(sequence) = self.early {
+                    return Err(format!("{sequence} came before all those before it were accepted"));
+                }
+                ascending(self.arrivals.iter().copied())
+            }
+            "record" => {
+                let mut records: HashMap<&str, Vec<i64>> = HashMap::new();
+                for sequence in &self.arrivals {
+                    let record = self.first[sequence].data.sourced_id.as_deref().unwrap_or_default();
+                    records.entry(record).or_default().push(*sequence);
+                }
+                records.into_values().try_for_each(|sequences| ascending(sequences.into_iter()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn ascending(sequences: impl Iterator<Item = i64>) -> Result<(), String> {
+    let mut before = 0;
+    for sequence in sequences {
+        if sequence < before {
+            return Err(format!("{sequence} came after {before}"));
+        }
+        before = sequence;
+    }
+    Ok(())
+}
