@@ -140,7 +140,7 @@ async fn whatever_the_filter_pages_and_lines_are_what_the_events_say() {
             assert_eq!((&change["recordType"], &change["sourcedId"]), (&json!(event.kind), &json!(event.sourced_id)));
             assert_eq!((&change["kind"], &change["unit"]), (&json!(kind(event)), &json!(event.event.unit)));
             assert_eq!((&change["after"], change.get("before")), (&event.record, event.before.as_ref()));
-            moved += usize::from(event.kind == "role" && event.schools.len() > 1 && query.contains("school="));
+            moved += usize::from(event.kind == "user" && event.schools.len() > 1 && query.contains("school="));
         }
         told += found.len();
         assert_eq!(
