@@ -1,10 +1,10 @@
 //! The GraphQL gateway, through the public port.
 
-mod changes;
+pub mod changes;
 mod connections;
 mod documented;
 mod filters;
-mod follow;
+pub mod follow;
 mod http;
 mod limits;
 mod persisted;
@@ -13,7 +13,7 @@ mod released;
 mod render;
 mod scopes;
 mod snapshot;
-mod subscriptions;
+pub mod subscriptions;
 mod writes;
 
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ mod crash;
 mod decisions;
 mod editions;
 mod exports;
+mod feed;
 mod filters;
 mod graphql;
 mod imports;

@@ -373,6 +373,27 @@ async fn every_answer_of_the_hub_is_as_described() {
     hold(delete(), "delete", cursor, 204).await;
     hold(delete(), "delete", cursor, 404).await;
 
+    let (changes, of_feed) = ("/rosterhub/v1/changes", "/rosterhub/v1/changes/cursors");
+    let (one_of_feed, of_cursor) = (format!("{of_feed}/{{name}}"), format!("{of_feed}/{{name}}/changes"));
+    let acknowledged = format!("{of_feed}/{{name}}/acknowledge");
+    hold(get(&format!("{changes}?limit=1000&values=true")), "get", changes, 200).await;
+    hold(get(&format!("{changes}?types=x")), "get", changes, 400).await;
+    hold(get(&format!("{changes}?until=3")).header("accept", "application/jsonl"), "get", changes, 200).await;
+    let definition = json!({ "types": ["user"], "values": true, "position": 0 });
+    for status in [201, 200] {
+        let put = server.http.put(url(&format!("{of_feed}/sync"))).bearer_auth(&server.token);
+        hold(put.json(&definition), "put", &one_of_feed, status).await;
+    }
+    hold(get(&format!("{of_feed}/sync/changes?limit=5")), "get", &of_cursor, 200).await;
+    let move_to = |position: i64| post(&format!("{of_feed}/sync/acknowledge")).json(&json!({ "position": position }));
+    hold(move_to(5), "post", &acknowledged, 200).await;
+    hold(move_to(4), "post", &acknowledged, 409).await;
+    hold(get(of_feed), "get", of_feed, 200).await;
+    hold(get(&format!("{of_feed}/sync")), "get", &one_of_feed, 200).await;
+    hold(get(&format!("{of_feed}/other")), "get", &one_of_feed, 404).await;
+    let forget = server.http.delete(url(&format!("{of_feed}/sync"))).bearer_auth(&server.token);
+    hold(forget, "delete", &one_of_feed, 204).await;
+
     let roster = "/rosterhub/v1/roster";
     let send = |method: Method, path: &str, body: &Value| {
         server.http.request(method, url(path)).bearer_auth(&server.token).json(body)

@@ -211,6 +211,26 @@ async fn graphql(server: &Server) -> Vec<(String, usize)> {
     operations.into_iter().map(|(query, own)| (url(&query).unwrap().to_string(), own + 3)).collect()
 }
 
+/// Pages of the feed, and how many statements they may take: the head, the page, and the change before its first.
+async fn feed(server: &Server) -> Vec<(String, usize)> {
+    let class = &server.read("classes?limit=1").await["classes"][0];
+    let (id, school) = (class["sourcedId"].as_str().unwrap(), class["school"]["sourcedId"].as_str().unwrap());
+    let head = server.graphql("{ orgs(first: 1) { nodes { id } } }", json!({})).await;
+    let head = head["extensions"]["position"].as_i64().unwrap();
+    let near = head - 300;
+    let queries = [
+        ("after=5000&limit=50".to_owned(), 2),
+        (format!("after={near}&values=true"), 2),
+        (format!("after={near}&types=enrollment,user"), 3),
+        (format!("after={near}&types=enrollment&kinds=changed,deleted&values=true"), 3),
+        (format!("after={near}&school={school}"), 3),
+        (format!("after={near}&school={school}&values=true"), 3),
+        // Found by its key, however far back.
+        (format!("sourcedId={id}"), 3),
+    ];
+    queries.map(|(query, most)| (format!("{}/rosterhub/v1/changes?{query}", server.base), most)).into()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hot_reads_go_by_indexes_and_few_statements() {
     let options = SampleOptions {
@@ -254,6 +274,7 @@ async fn hot_reads_go_by_indexes_and_few_statements() {
     }
     hot.extend(nested(server).await.into_iter().map(|(_, path)| (server.oneroster(&path), 2)));
     hot.extend(graphql(server).await);
+    hot.extend(feed(server).await);
     hot.push((server.oneroster("users?limit=2000"), 5));
 
     let mut wrong = Vec::new();

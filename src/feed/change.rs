@@ -36,6 +36,11 @@ impl Kind {
         Self::ALL[self as usize].1
     }
 
+    /// By its [`word`](Self::word).
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().map(|(kind, ..)| kind).find(|kind| kind.word() == word)
+    }
+
     /// As REST and webhooks have it.
     pub fn word(self) -> &'static str {
         ["created", "changed", "deleted", "restored", "erased"][self as usize]
@@ -70,7 +75,7 @@ pub struct Change {
     pub position: i64,
     /// First position of its unit of work.
     pub unit: i64,
-    /// Position of the record's event before; only with [`Detail::Full`](super::Detail).
+    /// Position of the record's event before; not with [`Detail::Plain`](super::Detail).
     pub record_previous: Option<i64>,
     pub recorded_at: DateTime<Utc>,
     pub entity: EntityType,
@@ -80,7 +85,7 @@ pub struct Change {
     pub kind: Kind,
     /// JSON names of members.
     pub changed: Vec<String>,
-    /// The record before; only with [`Detail::Full`](super::Detail).
+    /// The record before; not with [`Detail::Plain`](super::Detail).
     pub before: Option<Box<RawValue>>,
     pub after: Box<RawValue>,
     pub cause: Cause,

@@ -3,6 +3,7 @@
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 use super::Kind;
+use super::read::bind;
 use crate::log::{Log, Tenant};
 use crate::query::fields::top_level;
 use crate::roster::EntityType::{self, AcademicSession, Class, Course, Demographics, Enrollment, Org, User};
@@ -231,18 +232,13 @@ fn push<'a>(
     condition: &'static str,
     (tenant, id, at): (&'a Tenant, &'a str, i64),
 ) {
-    let mut rest = condition;
-    while let Some((before, after)) = rest.split_once('{') {
-        sql.push(before);
-        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+    bind(sql, condition, |sql, name| {
         match name {
             "tenant" => sql.push_bind(tenant.as_str()),
             "id" => sql.push_bind(id),
             _ => sql.push_bind(at),
         };
-        rest = after;
-    }
-    sql.push(rest);
+    });
 }
 
 fn members_of(doc: Option<&str>) -> Vec<(&str, &str)> {

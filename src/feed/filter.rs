@@ -1,6 +1,6 @@
 //! Which changes a reader is told of.
 
-use super::Change;
+use super::{Change, Kind};
 use crate::roster::EntityType;
 
 /// All conditions hold. Two equal filters pass the same changes.
@@ -8,6 +8,8 @@ use crate::roster::EntityType;
 pub struct Filter {
     /// Record types, each once, in the order of [`EntityType::ALL`].
     types: Vec<EntityType>,
+    /// Likewise, in the order of [`Kind::ALL`].
+    kinds: Vec<Kind>,
     school: Option<String>,
     sourced_id: Option<String>,
 }
@@ -27,7 +29,13 @@ impl Filter {
         let asked = |kind: &EntityType| types.is_empty() || types.contains(kind);
         let allowed = |kind: &EntityType| demographics || *kind != EntityType::Demographics;
         let types = EntityType::ALL.into_iter().filter(|kind| asked(kind) && allowed(kind)).collect();
-        Self { types, school, sourced_id }
+        Self { types, kinds: Kind::ALL.map(|(kind, ..)| kind).to_vec(), school, sourced_id }
+    }
+
+    /// The same of changes of these kinds only; empty, all of them.
+    pub fn of_kinds(mut self, kinds: &[Kind]) -> Self {
+        self.kinds.retain(|kind| kinds.is_empty() || kinds.contains(kind));
+        self
     }
 
     /// Every change passes.
@@ -36,11 +44,23 @@ impl Filter {
     }
 
     pub fn is_everything(&self) -> bool {
-        self.types.len() == EntityType::ALL.len() && self.school.is_none() && self.sourced_id.is_none()
+        self.types.len() == EntityType::ALL.len()
+            && self.kinds.len() == Kind::ALL.len()
+            && self.school.is_none()
+            && self.sourced_id.is_none()
+    }
+
+    /// Nothing that there is or will be passes.
+    pub fn passes_nothing(&self) -> bool {
+        self.types.is_empty() || self.kinds.is_empty()
     }
 
     pub fn types(&self) -> &[EntityType] {
         &self.types
+    }
+
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
     }
 
     pub fn school(&self) -> Option<&str> {
@@ -55,6 +75,7 @@ impl Filter {
     /// read with [`Detail::Full`](super::Detail).
     pub fn passes(&self, change: &Change) -> bool {
         self.types.contains(&change.entity)
+            && self.kinds.contains(&change.kind)
             && self.sourced_id.as_ref().is_none_or(|id| *id == change.sourced_id)
             && self.school.as_ref().is_none_or(|school| {
                 change.entity == EntityType::AcademicSession || change.schools.iter().any(|org| org == school)
@@ -65,7 +86,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roster::Kind;
+    use crate::roster::Kind as FieldKind;
 
     #[test]
     fn demographics_are_left_out_without_the_right() {
@@ -79,7 +100,7 @@ mod tests {
     fn places_are_members_that_refer_to_an_org() {
         for (kind, member) in PLACES {
             let field = kind.entity().fields.iter().find(|field| field.json == member).unwrap();
-            assert!(matches!(field.kind, Kind::GuidRef));
+            assert!(matches!(field.kind, FieldKind::GuidRef));
             assert_eq!(field.reference.unwrap().target, EntityType::Org);
         }
     }

@@ -11,7 +11,7 @@ use crate::roster::EntityType;
 /// What a reader may see and wants to see of a change, beyond what everybody does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shown {
-    /// The record before and after. `before` is there when it was read with [`Detail::Full`](super::Detail).
+    /// The record before and after. `before` is there unless it was read with [`Detail::Plain`](super::Detail).
     pub values: bool,
     /// Who did it, and by which line of which file: needs the scope `audit`.
     pub audit: bool,

@@ -2,11 +2,14 @@
 //! from memory alone: what readers share is a window of what was read from the log.
 
 pub mod change;
+pub mod cursors;
 pub mod diff;
 pub mod filter;
 pub mod item;
+pub mod page;
 pub mod read;
 pub mod recent;
+mod school;
 pub mod tail;
 
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use crate::log::{Log, Tenant};
 pub use change::{Cause, Change, Kind};
 pub use filter::Filter;
 pub use item::{Item, Shown};
+pub use page::{Asked, ToldPage};
 pub use read::{Detail, Page};
 
 /// How long a looked-up previous position is remembered: long enough for all that ask at the same event.

@@ -113,14 +113,14 @@ pub enum OpenError {
 }
 
 impl Gateway {
-    pub fn new(log: Log, imports: Intake, config: &GraphqlConfig) -> Result<Self, OpenError> {
+    pub fn new(log: Log, feed: Feed, imports: Intake, config: &GraphqlConfig) -> Result<Self, OpenError> {
         let fingerprint = Fingerprint(log.projections().fingerprint().to_owned());
         let schema = schema::builder(config.introspection)
             .extension(render::Renderer)
             .data(fingerprint)
             .data(imports)
-            .data(log.clone());
-        let schema = schema.data(Feed::new(log.clone()));
+            .data(log.clone())
+            .data(feed);
         Ok(Self {
             schema: schema.finish()?,
             log,

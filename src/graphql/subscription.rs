@@ -1,8 +1,5 @@
 //! Subscriptions: changes as they happen, and how far an import is.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use async_graphql::dynamic::{
     Field, FieldFuture, FieldValue, InputValue, Object, ResolverContext, SchemaBuilder, Subscription,
     SubscriptionField, SubscriptionFieldFuture, TypeRef,
@@ -23,21 +20,12 @@ use crate::csv::intake::Intake;
 use crate::csv::job;
 use crate::csv::progress::{self, Standing};
 use crate::feed::tail::{Tail, Told};
+use crate::rest::events::Reached;
 
 /// Answers to one operation, and how far they are.
 pub struct Answers {
     pub responses: BoxStream<'static, Response>,
     pub reached: Reached,
-}
-
-/// The position up to which a subscriber has been told everything; 0 while there is none.
-#[derive(Clone, Default)]
-pub struct Reached(Arc<AtomicI64>);
-
-impl Reached {
-    pub fn position(&self) -> Option<i64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|position| *position > 0)
-    }
 }
 
 /// Where a subscriber goes on who has lost its connection; it stands above the argument `after`.

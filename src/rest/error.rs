@@ -230,6 +230,13 @@ impl HubError {
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The request could not be answered.")
     }
+    fn of_database(error: &sqlx::Error) -> Self {
+        if is_unavailable(error) {
+            return Self::unavailable();
+        }
+        tracing::error!(%error, "a query failed");
+        Self::internal()
+    }
 }
 
 impl Refusal for HubError {
@@ -252,11 +259,13 @@ impl Refusal for HubError {
 
 impl From<sqlx::Error> for HubError {
     fn from(error: sqlx::Error) -> Self {
-        if is_unavailable(&error) {
-            return Self::unavailable();
-        }
-        tracing::error!(%error, "a query failed");
-        Self::internal()
+        Self::of_database(&error)
+    }
+}
+
+impl From<std::sync::Arc<sqlx::Error>> for HubError {
+    fn from(error: std::sync::Arc<sqlx::Error>) -> Self {
+        Self::of_database(&error)
     }
 }
 

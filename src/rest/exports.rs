@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use futures::{Stream, stream};
+use futures::Stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -20,6 +20,7 @@ use super::admission::Refusal;
 use super::answer::{Answer, Broken};
 use super::error::HubError;
 use super::extract::{Exporter, HubPath};
+use super::pieces::{self, NotTaken, Piece};
 use super::{Hub, POSITION};
 use crate::auth::{Client, Scope};
 use crate::export::cursors::{Cursor, Cursors, MoveError};
@@ -113,13 +114,6 @@ fn etag(hub: &Hub, client: &Client, export: &Export) -> String {
     format!("\"{}\"", hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// What becomes of a set on its way.
-enum Piece {
-    Bytes(Bytes),
-    /// It is whole.
-    End,
-}
-
 /// Writes the set in a task of its own and gives it as it comes. An error before the first bytes is still an answer; one
 /// after it breaks the connection off, so that nobody takes the set for whole. The end comes once it has been told of:
 /// who has the whole set finds its notice.
@@ -130,7 +124,7 @@ async fn send(
     permit: OwnedSemaphorePermit,
     patience: Duration,
 ) -> Result<impl Stream<Item = Result<Bytes, Broken>> + Send + 'static, HubError> {
-    let (sender, mut receiver) = mpsc::channel(2);
+    let (sender, receiver) = mpsc::channel(2);
     let sink =
         BodySink { sender: sender.clone(), handle: Handle::current(), patience, chunk: Vec::new(), begun: false };
     let writing = tokio::spawn(async move {
@@ -149,23 +143,13 @@ async fn send(
         }
         written
     });
-    let first = match receiver.recv().await {
-        Some(Piece::Bytes(bytes)) => bytes,
-        _ => {
+    match pieces::begun(receiver).await {
+        Some(body) => Ok(body),
+        None => {
             writing.await.map_err(|_| HubError::internal())??;
-            return Err(HubError::internal());
+            Err(HubError::internal())
         }
-    };
-    let rest = stream::unfold(Some(receiver), |receiver| async move {
-        let mut receiver = receiver?;
-        match receiver.recv().await {
-            Some(Piece::Bytes(bytes)) => Some((Ok(bytes), Some(receiver))),
-            Some(Piece::End) => None,
-            None => Some((Err(Broken), None)),
-        }
-    });
-    // Compression asks once more after the end.
-    Ok(futures::StreamExt::fuse(futures::StreamExt::chain(stream::iter([Ok(first)]), rest)))
+    }
 }
 
 /// Sends what is written to it in pieces. A client that takes nothing for the time of `patience` is left.
@@ -179,12 +163,11 @@ struct BodySink {
 
 impl BodySink {
     fn send(&mut self, piece: Piece) -> io::Result<()> {
-        let sent = async { tokio::time::timeout(self.patience, self.sender.send(piece)).await };
-        match self.handle.block_on(sent) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone")),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client took nothing of it for too long")),
-        }
+        let sent = self.handle.block_on(pieces::hand_on(&self.sender, piece, self.patience));
+        sent.map_err(|error| match error {
+            NotTaken::Gone => io::Error::new(io::ErrorKind::BrokenPipe, error),
+            NotTaken::Stalled => io::Error::new(io::ErrorKind::TimedOut, error),
+        })
     }
 }
 
@@ -221,14 +204,29 @@ pub struct CursorList {
 /// What a client has taken.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "ExportAcknowledgement")]
+#[schemars(rename = "Acknowledgement")]
 pub struct Acknowledgement {
-    /// Log position of the set, as its `Rosterhub-Position` says.
+    /// Log position of what has been taken: of a set, as its `Rosterhub-Position` says; of a page of changes, its `next`.
     #[schemars(range(min = 0))]
-    position: i64,
+    pub position: i64,
     /// The cursor may move back.
     #[serde(default)]
-    back: bool,
+    pub back: bool,
+}
+
+impl Acknowledgement {
+    pub fn read(body: &[u8]) -> Result<Self, HubError> {
+        let read: Option<Self> = serde_json::from_slice(body).ok();
+        let read = read.ok_or_else(|| {
+            HubError::bad_request(
+                "The body is {\"position\": …} with a log position, and \"back\": true if it may move back.",
+            )
+        })?;
+        match read.position {
+            0.. => Ok(read),
+            _ => Err(HubError::bad_request("position is a whole number from 0.")),
+        }
+    }
 }
 
 fn cursors<'a>(hub: &'a Hub, client: &'a Client, id: &'a str) -> Cursors<'a> {
@@ -258,26 +256,8 @@ async fn acknowledge(
     body: Bytes,
 ) -> Result<Json<Cursor>, HubError> {
     let name = cursor_name(&name)?;
-    let wrong = |_| {
-        HubError::bad_request(
-            "The body is {\"position\": …} with a log position, and \"back\": true if it may move back.",
-        )
-    };
-    let Acknowledgement { position, back } = serde_json::from_slice(&body).map_err(wrong)?;
-    if position < 0 {
-        return Err(HubError::bad_request("position is a whole number from 0."));
-    }
-    match cursors(&hub, &client, &client.id.to_string()).acknowledge(name, position, back).await {
-        Ok(cursor) => Ok(Json(cursor)),
-        Err(MoveError::BeyondHead) => {
-            Err(BadOption::new("beyond_head", "The position lies beyond the head of the log.").into())
-        }
-        Err(MoveError::Back(at)) => {
-            let message = format!("The cursor stands at {at}; it moves back only with \"back\": true.");
-            Err(HubError::new(StatusCode::CONFLICT, "cursor_ahead", message))
-        }
-        Err(MoveError::Sql(error)) => Err(error.into()),
-    }
+    let Acknowledgement { position, back } = Acknowledgement::read(&body)?;
+    Ok(Json(cursors(&hub, &client, &client.id.to_string()).acknowledge(name, position, back).await?))
 }
 
 async fn delete(
@@ -290,8 +270,23 @@ async fn delete(
     if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(unknown_cursor()) }
 }
 
-fn unknown_cursor() -> HubError {
+pub fn unknown_cursor() -> HubError {
     HubError::new(StatusCode::NOT_FOUND, "not_found", "There is no cursor of this name.")
+}
+
+impl From<MoveError> for HubError {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::BeyondHead => {
+                Self::new(StatusCode::BAD_REQUEST, "beyond_head", "The position lies beyond the head of the log.")
+            }
+            MoveError::Back(at) => {
+                let message = format!("The cursor stands at {at}; it moves back only with \"back\": true.");
+                Self::new(StatusCode::CONFLICT, "cursor_ahead", message)
+            }
+            MoveError::Sql(error) => error.into(),
+        }
+    }
 }
 
 impl From<BadOption> for HubError {

@@ -40,10 +40,10 @@ clients! {
     Importer: &[Scope::Import];
     /// A client that may take sets out.
     Exporter: &[Scope::Export];
+    /// A client that may be told of changes.
+    Follower: &[Scope::Roster];
     /// A client that may have its changes sent.
     Subscriber: SUBSCRIBER;
-    /// A client that may be told of changes by webhooks.
-    WebhookManager: &[Scope::Webhooks, Scope::Admin];
     /// A client that may be told of something that happens to the hub.
     Noticed: NOTICED;
 }

@@ -4,9 +4,11 @@ pub mod address;
 pub mod admission;
 pub mod answer;
 pub mod batch;
+pub mod changes;
 pub mod compression;
 pub mod error;
 pub mod event_types;
+pub mod events;
 pub mod exports;
 pub mod extract;
 pub mod follow;
@@ -17,6 +19,7 @@ pub mod oneroster;
 pub mod openapi;
 pub mod parameters;
 pub mod patience;
+pub mod pieces;
 pub mod plans;
 pub mod refused;
 pub mod uploads;
@@ -44,6 +47,7 @@ use crate::auth::{Auth, AuthError};
 use crate::config::Config;
 use crate::csv::intake::Intake;
 use crate::csv::uploads::Uploads;
+use crate::feed::Feed;
 use crate::graphql::sessions::Sessions;
 use crate::graphql::{Gateway, http};
 use crate::log::Log;
@@ -68,6 +72,7 @@ pub struct Hub {
     pub log: Log,
     pub config: Arc<Config>,
     pub auth: Arc<Auth>,
+    pub feed: Feed,
     pub graphql: Gateway,
     pub sessions: Arc<Sessions>,
     proxies: Arc<Proxies>,
@@ -99,12 +104,14 @@ pub enum OpenError {
 impl Hub {
     pub async fn open(log: Log, config: Config) -> Result<Self, OpenError> {
         let imports = Intake::new(&log, &config);
+        let feed = Feed::new(log.clone());
         let auth = Arc::new(Auth::open(log.db(), &config).await?);
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
             sessions: Sessions::start(auth.clone()),
             auth,
-            graphql: Gateway::new(log.clone(), imports.clone(), &config.graphql)?,
+            graphql: Gateway::new(log.clone(), feed.clone(), imports.clone(), &config.graphql)?,
+            feed,
             uploads: Uploads::new(&imports, &config),
             webhooks: Webhooks::open(&config)?,
             imports,
@@ -133,6 +140,7 @@ fn router(hub: Hub) -> Router {
         .merge(plans::router())
         .merge(uploads::router())
         .merge(follow::router())
+        .merge(changes::router())
         .merge(writes::router())
         .merge(webhooks::router())
         .merge(notices::router())

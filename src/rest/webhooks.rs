@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::Hub;
 use super::error::HubError;
-use super::extract::{HubPath, HubQuery, WebhookManager};
+use super::extract::{HubPath, HubQuery, Subscriber};
 use super::imports::number;
 use super::plans::known;
 use crate::auth::{Client, Scope};
@@ -296,7 +296,7 @@ pub struct List {
     webhooks: Vec<Shown>,
 }
 
-async fn list(WebhookManager(client): WebhookManager, State(hub): State<Hub>) -> Result<Json<List>, HubError> {
+async fn list(Subscriber(client): Subscriber, State(hub): State<Hub>) -> Result<Json<List>, HubError> {
     let mut conn = hub.log.db().acquire(&client.tenant).await?;
     let mut webhooks = Vec::new();
     for endpoint in endpoint::list(&mut conn, &client.tenant, of(&client)).await? {
@@ -307,11 +307,7 @@ async fn list(WebhookManager(client): WebhookManager, State(hub): State<Hub>) ->
 }
 
 /// `POST /webhooks`: nothing is sent until the address has answered the challenge.
-async fn create(
-    WebhookManager(client): WebhookManager,
-    State(hub): State<Hub>,
-    bytes: Bytes,
-) -> Result<Response, HubError> {
+async fn create(Subscriber(client): Subscriber, State(hub): State<Hub>, bytes: Bytes) -> Result<Response, HubError> {
     let new: NewWebhook = body(&bytes)?;
     let id = Uuid::new_v4();
     let endpoint = Endpoint {
@@ -374,7 +370,7 @@ fn made(kind: Option<KeyName>) -> Result<(SigningKey, String), HubError> {
 }
 
 async fn single(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
 ) -> Result<Json<Shown>, HubError> {
@@ -398,7 +394,7 @@ async fn save(hub: &Hub, client: &Client, endpoint: Endpoint) -> Result<Json<Sho
 
 /// `PATCH /webhooks/{id}`: a new address has to be verified before anything is sent to it.
 async fn change(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
     bytes: Bytes,
@@ -427,7 +423,7 @@ async fn change(
 }
 
 async fn delete(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
 ) -> Result<StatusCode, HubError> {
@@ -478,7 +474,7 @@ fn repeats(outcome: &Outcome, challenge: &str) -> bool {
 
 /// `POST /webhooks/{id}/verify`: sends the challenge. An address that repeats it is delivered to from now on.
 async fn verify(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
 ) -> Result<Json<Trial>, HubError> {
@@ -499,7 +495,7 @@ async fn verify(
 
 /// `POST /webhooks/{id}/test`: sends an `endpoint.test` at once, whatever state the endpoint is in.
 async fn test(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
 ) -> Result<Json<Trial>, HubError> {
@@ -509,7 +505,7 @@ async fn test(
 }
 
 async fn pause(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
 ) -> Result<Json<Shown>, HubError> {
@@ -522,7 +518,7 @@ async fn pause(
 
 /// `POST /webhooks/{id}/resume`: goes on where it stopped, paused or disabled.
 async fn resume(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
 ) -> Result<Json<Shown>, HubError> {
@@ -584,7 +580,7 @@ async fn keys_of(hub: &Hub, client: &Client, id: Uuid, secret: Option<String>) -
 }
 
 async fn secrets(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
 ) -> Result<Json<Keys>, HubError> {
@@ -593,7 +589,7 @@ async fn secrets(
 }
 
 async fn rotate(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
     bytes: Bytes,
@@ -650,7 +646,7 @@ pub struct Messages {
 
 /// `POST /webhooks/{id}/replay`: tells all after a position again, under new ids.
 async fn replay(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
     bytes: Bytes,
@@ -666,7 +662,7 @@ async fn replay(
 
 /// `POST /webhooks/{id}/recover`: sends what failed since a position again.
 async fn recover(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
     bytes: Bytes,
@@ -694,7 +690,7 @@ pub struct Deliveries {
 
 /// `GET /webhooks/{id}/deliveries?state=&type=&before=&limit=`
 async fn log(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
     HubQuery(query): HubQuery<HashMap<String, String>>,
@@ -722,7 +718,7 @@ pub struct Attempted {
 }
 
 async fn delivery(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath((id, message)): HubPath<(Uuid, String)>,
 ) -> Result<Json<Attempted>, HubError> {
@@ -735,7 +731,7 @@ async fn delivery(
 
 /// `POST /webhooks/{id}/deliveries/{message}/resend`: whatever became of it.
 async fn resend(
-    WebhookManager(client): WebhookManager,
+    Subscriber(client): Subscriber,
     State(hub): State<Hub>,
     HubPath((id, message)): HubPath<(Uuid, String)>,
 ) -> Result<Response, HubError> {

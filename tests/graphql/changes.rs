@@ -17,7 +17,7 @@ pub struct Naive {
     pub before: Option<Value>,
     /// Orgs that it belongs to.
     pub schools: BTreeSet<String>,
-    event: RecordedEvent,
+    pub event: RecordedEvent,
 }
 
 /// A city that has moved: an import, a delta, a user who has changed school, a class too, and something deleted.

@@ -82,7 +82,10 @@ impl Sse {
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        let response = request.send().await.unwrap();
+        Self::over(request.send().await.unwrap())
+    }
+
+    pub fn over(response: reqwest::Response) -> Self {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { response, text: String::new(), id: None }
@@ -103,7 +106,9 @@ impl Sse {
                 };
                 self.id = field("id:").or(self.id.take());
                 match field("event:").as_deref() {
-                    Some("next") => return Event::Next(serde_json::from_str(&field("data:").unwrap()).unwrap()),
+                    Some("next" | "change") => {
+                        return Event::Next(serde_json::from_str(&field("data:").unwrap()).unwrap());
+                    }
                     Some("complete") => return Event::Complete,
                     _ => {} // a heartbeat
                 }

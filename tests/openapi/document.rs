@@ -87,16 +87,19 @@ impl Document {
         let text = response.text().await.unwrap();
         let id = operation["operationId"].as_str().unwrap().to_owned();
         self.seen.borrow_mut().insert((id, status));
-        let Some((media_type, content)) = answer["content"].as_object().and_then(|content| content.iter().next())
-        else {
+        let sent = headers.get("content-type").map(|sent| sent.to_str().unwrap()).unwrap_or_default();
+        let contents = answer["content"].as_object();
+        // Of several, the one that was sent.
+        let chosen_type = contents.and_then(|contents| contents.get_key_value(sent).or(contents.iter().next()));
+        let Some((media_type, content)) = chosen_type else {
             assert_eq!(text, "", "{url}");
             return Value::Null;
         };
-        let sent = headers["content-type"].to_str().unwrap();
         // The encoding of an error list is the client's choice.
         let sent = if media_type == "text/csv" { sent.split(';').next().unwrap() } else { sent };
         assert_eq!(sent, media_type, "{url}");
-        let body = match media_type.starts_with("text/") || media_type == "application/zip" {
+        let is_text = |media_type: &str| media_type.starts_with("text/") || media_type.contains("jsonl");
+        let body = match is_text(media_type) || media_type == "application/zip" {
             true => Value::String(text),
             false => serde_json::from_str(&text).unwrap_or_else(|e| panic!("{url}: {e}: {text}")),
         };

@@ -11,7 +11,7 @@ use super::Listed;
 use crate::auth::{Client, Scope};
 use crate::feed::diff::{Comparison, Difference, Place, Scope as Whose};
 use crate::feed::tail::Told;
-use crate::feed::{Change, Detail, Feed, Filter, read};
+use crate::feed::{Asked, Change, Detail, Feed, Filter, read};
 use crate::graphql::document::Selected;
 use crate::graphql::error::{Code, Refusal};
 use crate::graphql::execution::{Done, Execution};
@@ -20,9 +20,6 @@ use crate::graphql::plan::{AsOf, Cost};
 use crate::graphql::planner::{Planner, as_of, forbidden, text};
 use crate::log::Tenant;
 use crate::roster::EntityType;
-
-/// Statements that one page may take when its filter passes little.
-const STEPS: usize = 20;
 
 /// Adds what a field that shows changes may cost.
 pub fn cost(planner: &Planner, root: &Selected, cost: &mut Cost) {
@@ -172,48 +169,28 @@ pub async fn changes(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal>
     let reader = Reader::of(ctx)?;
     let filter = reader.filter()?;
     let (before, previous) = reader.wanted(NODES)?;
-    let detail = if before { Detail::Full } else { Detail::Plain };
     let head = reader.read_at().await?;
     let since = reader.position("since", head).await?.unwrap_or(0);
     let until = reader.position("until", head).await?.unwrap_or(head);
     let went_on = reader.after(|text| text.strip_prefix("change:")?.parse::<i64>().ok())?;
-    let first = reader.first()?;
-    let mut to = since.max(went_on.unwrap_or(0));
-    let (mut found, mut statements) = (Vec::new(), 0);
-    for _ in 0..STEPS {
-        if to >= until || found.len() >= first {
-            break;
-        }
-        let left = first - found.len();
-        statements += 1;
-        let page = read::read(reader.feed.log(), reader.tenant(), &filter, detail, (to, until), left).await?;
-        found.extend(page.changes);
-        to = page.to;
-    }
-    let mut last = None;
-    let mut items = Vec::with_capacity(found.len());
-    for change in found {
-        let before = match (previous, last) {
-            (false, _) => None,
-            (true, Some(last)) => Some(last),
-            (true, None) => {
-                statements += 1;
-                let found = reader.feed.previous(reader.tenant(), &filter, change.position).await;
-                Some(found.map_err(|error| Refusal::from(&*error))?)
-            }
-        };
-        last = Some(change.position);
-        items.push((
-            cursor(&format!("change:{}", change.position)),
-            Told { change: Arc::new(change), previous: before },
-        ));
-    }
-    reader.spent(statements, items.len())?;
+    let asked = Asked {
+        tenant: reader.tenant(),
+        filter: &filter,
+        values: before,
+        previous,
+        range: (since.max(went_on.unwrap_or(0)), until),
+        limit: reader.first()?,
+        last: None,
+    };
+    let page = reader.feed.page(&asked).await.map_err(|error| Refusal::from(&*error))?;
+    let item = |told: Told| (cursor(&format!("change:{}", told.change.position)), told);
+    let items: Vec<_> = page.told.into_iter().map(item).collect();
+    reader.spent(page.statements, items.len())?;
     let info = Info {
-        has_next: to < until,
+        has_next: page.to < until,
         has_previous: went_on.is_some(),
         start: items.first().map(|item| item.0.clone()),
-        end: Some(cursor(&format!("change:{to}"))),
+        end: Some(cursor(&format!("change:{}", page.to))),
     };
     Ok(Listed { items, info })
 }
@@ -234,7 +211,7 @@ pub async fn history(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal>
     let went_on = reader.after(|text| text.strip_prefix("change:")?.parse::<i64>().ok())?;
     let range = (went_on.unwrap_or(0), reader.read_at().await?);
     let first = reader.first()?;
-    let page = read::read(reader.feed.log(), reader.tenant(), &filter, Detail::Full, range, first + 1).await?;
+    let page = read::read(reader.feed.log(), reader.tenant(), &filter, Detail::Values, range, first + 1).await?;
     reader.spent(1, page.changes.len())?;
     // Another page may be there when this one was cut short by its bytes, too.
     let has_next = page.changes.len() > first || page.to < range.1;

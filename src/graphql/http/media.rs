@@ -19,17 +19,12 @@ type Range = (String, u16);
 /// The first of the media types that the client likes best. Wildcards, and no `Accept` at all, mean
 /// `application/json`. `page`: whether there is one here. `None`: nothing that there is will do.
 pub fn choose(headers: &HeaderMap, page: bool) -> Option<Media> {
-    let mut ranges = Vec::new();
-    for value in headers.get_all(header::ACCEPT) {
-        ranges.extend(value.to_str().unwrap_or_default().split(',').filter_map(range));
-    }
+    let mut ranges = ranges(headers);
     if !headers.contains_key(header::ACCEPT) {
         return Some(Media::Json);
     }
     let refused: Vec<String> = ranges.iter().filter(|range| range.1 == 0).map(|range| range.0.clone()).collect();
-    ranges.retain(|range| range.1 > 0);
-    // Stable: of two that the client likes alike, the first.
-    ranges.sort_by_key(|range| std::cmp::Reverse(range.1));
+    liked(&mut ranges);
     ranges.into_iter().find_map(|(name, _)| match name.as_str() {
         "application/graphql-response+json" => Some(Media::GraphqlResponse),
         "application/json" => Some(Media::Json),
@@ -40,6 +35,24 @@ pub fn choose(headers: &HeaderMap, page: bool) -> Option<Media> {
         "*/*" | "application/*" => Some(Media::Json),
         _ => None,
     })
+}
+
+/// The media types that a client accepts, those that it likes best first.
+pub fn accepted(headers: &HeaderMap) -> impl Iterator<Item = String> + use<> {
+    let mut ranges = ranges(headers);
+    liked(&mut ranges);
+    ranges.into_iter().map(|range| range.0)
+}
+
+fn ranges(headers: &HeaderMap) -> Vec<Range> {
+    let values = headers.get_all(header::ACCEPT).iter();
+    values.flat_map(|value| value.to_str().unwrap_or_default().split(',').filter_map(range)).collect()
+}
+
+fn liked(ranges: &mut Vec<Range>) {
+    ranges.retain(|range| range.1 > 0);
+    // Stable: of two that the client likes alike, the first.
+    ranges.sort_by_key(|range| std::cmp::Reverse(range.1));
 }
 
 fn range(text: &str) -> Option<Range> {

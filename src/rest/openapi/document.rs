@@ -75,6 +75,8 @@ pub struct Answer {
     pub headers: Vec<&'static Header>,
     /// Media type and schema.
     pub content: Option<(&'static str, Value)>,
+    /// Others that it may have as the client accepts.
+    pub others: Vec<(&'static str, Value)>,
 }
 
 /// A schema that stands in the document under this name.
@@ -192,8 +194,10 @@ impl Shared {
             let headers = answer.headers.iter().map(|header| (header.name.to_owned(), self.header(header)));
             written["headers"] = headers.collect::<Map<_, _>>().into();
         }
-        if let Some((media_type, schema)) = &answer.content {
-            written["content"] = [content(media_type, schema)].into_iter().collect::<Map<_, _>>().into();
+        let contents = answer.content.iter().chain(&answer.others);
+        let contents: Map<_, _> = contents.map(|(media_type, schema)| content(media_type, schema)).collect();
+        if !contents.is_empty() {
+            written["content"] = contents.into();
         }
         let Some(key) = &answer.key else { return written };
         self.responses.insert(key.clone(), written);

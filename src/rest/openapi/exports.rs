@@ -52,18 +52,22 @@ pub fn exports(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     all
 }
 
-fn cursors(schemas: &mut SchemaGenerator) -> Vec<Operation> {
-    let path = "/exports/cursors/{name}";
-    let name = || Parameter {
+/// Of the path.
+pub(super) fn cursor_name() -> Parameter {
+    Parameter {
         key: "cursorName".into(),
         name: "name",
         place: Place::Path,
         schema: json!({ "type": "string", "pattern": "^[0-9A-Za-z.\\-_]{1,64}$" }),
         doc: "Name of the cursor.".into(),
-    };
+    }
+}
+
+fn cursors(schemas: &mut SchemaGenerator) -> Vec<Operation> {
+    let path = "/exports/cursors/{name}";
     let mut one = |verb, id: &str, statuses: &[u16], summary: &str, answer: Answer| Operation {
         access: ACCESS,
-        parameters: vec![name()],
+        parameters: vec![cursor_name()],
         answers: [vec![answer], failures(schemas, statuses)].concat(),
         ..operation(verb, path, id, summary)
     };

@@ -53,6 +53,8 @@ pub static RATE_LIMIT: [Header; 3] = [
 
 pub static IF_NONE_MATCH: Header =
     text("If-None-Match", "Entity tags of answers that the client has. If the answer is among them, it is 304.");
+pub static LAST_EVENT_ID: Header =
+    number("Last-Event-ID", "Of events: the `id` seen last, after which they go on. It stands above `after`.");
 pub static AT_LEAST: Header = number(
     "Rosterhub-At-Least",
     "Log position that the answer has to stand at, or a later one: a client reads its own writes.",

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
+use super::changes::changes;
 use super::document::{Access, Answer, Document, Operation, Parameter, Place};
 use super::event_types::{event_types, notices};
 use super::exports::exports;
@@ -22,17 +23,18 @@ use crate::rest::imports::{ErrorPage, ImportPage};
 use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
 use crate::rest::{HUB, ROSTERING};
 
-const DESCRIPTION: &str = "What the hub offers besides OneRoster's own service: imports, exports, writes, notices, event types of webhooks, access tokens, health.";
+const DESCRIPTION: &str = "What the hub offers besides OneRoster's own service: imports, exports, changes, writes, notices, event types of webhooks, access tokens, health.";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A group of operations: name, description, table.
 type Group = (&'static str, &'static str, fn(&mut SchemaGenerator) -> Vec<Operation>);
 
-static GROUPS: [Group; 9] = [
+static GROUPS: [Group; 10] = [
     ("Imports", "Sets of OneRoster CSV files that are handed in.", imports),
     ("Uploads", "Sets that are handed in in parts (tus 1.0.0).", uploads),
     ("Exports", "The roster as sets of OneRoster CSV files.", exports),
+    ("Changes", "What happened to the roster, event by event.", changes),
     ("Writes", "Changes of single records and in batches.", writes),
     ("Notices", "What happened to the hub itself.", notices),
     ("Event types", "What webhooks tell of.", event_types),
@@ -318,7 +320,14 @@ pub(super) fn number(name: &'static str, doc: &str, default: i64) -> Parameter {
 }
 
 pub(super) fn answer(status: &str, doc: &str, headers: &[&'static Header]) -> Answer {
-    Answer { status: status.to_owned(), key: None, doc: doc.to_owned(), headers: headers.to_vec(), content: None }
+    Answer {
+        status: status.to_owned(),
+        key: None,
+        doc: doc.to_owned(),
+        headers: headers.to_vec(),
+        content: None,
+        others: Vec::new(),
+    }
 }
 
 pub(super) fn ok<T: JsonSchema>(

@@ -106,6 +106,7 @@ fn answers(endpoint: &Endpoint, schema: Value) -> Vec<Answer> {
             doc: doc.into(),
             headers,
             content: Some(("application/json", schema)),
+            others: Vec::new(),
         },
         Answer {
             status: "304".into(),
@@ -113,6 +114,7 @@ fn answers(endpoint: &Endpoint, schema: Value) -> Vec<Answer> {
             doc: "The client has the answer already.".into(),
             headers: unchanged,
             content: None,
+            others: Vec::new(),
         },
     ];
     // What names no record is always there.
@@ -131,6 +133,7 @@ fn answers(endpoint: &Endpoint, schema: Value) -> Vec<Answer> {
                 doc: reason,
                 headers: header::of_failure(failure.status()),
                 content: Some(("application/json", named(STATUS_INFO))),
+                others: Vec::new(),
             }),
         }
     }
