@@ -31,4 +31,5 @@ mod support;
 mod tokens;
 mod uploads;
 mod walking;
+mod webhooks;
 mod writes;

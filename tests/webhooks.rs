@@ -1,0 +1,169 @@
+//! Webhooks, to a real receiver on loopback.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+
+use crate::support::{self, Server, city, put, token, until};
+
+/// A receiver that echoes challenges, and answers messages with the statuses that it is given, then 204.
+#[derive(Clone, Default)]
+struct Receiver {
+    got: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+    statuses: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Receiver {
+    async fn start(statuses: &[u16]) -> (Self, String) {
+        let receiver = Self { statuses: Arc::new(Mutex::new(statuses.to_vec())), ..Self::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/hook", listener.local_addr().unwrap());
+        let app = Router::new().route("/hook", post(receive)).with_state(receiver.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (receiver, address)
+    }
+
+    fn messages(&self) -> Vec<Value> {
+        let got = self.got.lock().unwrap();
+        got.iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
+    }
+}
+
+async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Response {
+    let message: Value = serde_json::from_slice(&body).unwrap();
+    if message["type"] == "endpoint.verification" {
+        return axum::Json(json!({ "challenge": message["data"]["challenge"] })).into_response();
+    }
+    receiver.got.lock().unwrap().push((headers, body));
+    let mut statuses = receiver.statuses.lock().unwrap();
+    let status = if statuses.is_empty() { 204 } else { statuses.remove(0) };
+    StatusCode::from_u16(status).unwrap().into_response()
+}
+
+const SETTINGS: [(&str, &str); 4] = [
+    ("ROSTERHUB_WEBHOOKS_ALLOW_HTTP", "true"),
+    ("ROSTERHUB_WEBHOOKS_NETWORKS", "127.0.0.0/8"),
+    ("ROSTERHUB_WEBHOOKS_RETRY_SECONDS", "0.01,0.01,0.01,0.01"),
+    ("ROSTERHUB_WEBHOOKS_LEASE_SECONDS", "1"),
+];
+
+async fn server() -> Server {
+    let url = support::database().await;
+    assert_eq!(support::run(&url, &["tenant", "create", "midori"]).0, 0);
+    let mut server = Server::with(&url, &SETTINGS);
+    server.token = token(&url, "midori", &format!("{},webhooks", support::EVERYTHING));
+    server
+}
+
+async fn ask(server: &Server, path: &str, body: Value) -> (u16, Value) {
+    let url = format!("{}/rosterhub/v1/webhooks{path}", server.base);
+    let answer = server.http.post(url).bearer_auth(&server.token).json(&body).send().await.unwrap();
+    let status = answer.status().as_u16();
+    (status, answer.json().await.unwrap_or_default())
+}
+
+/// Registers an endpoint and verifies it.
+async fn register(server: &Server, body: Value) -> Value {
+    let (status, made) = ask(server, "", body).await;
+    assert_eq!((status, &made["state"]), (201, &json!("unverified")), "{made}");
+    let (_, trial) = ask(server, &format!("/{}/verify", made["id"].as_str().unwrap()), json!({})).await;
+    assert_eq!((&trial["ok"], &trial["state"]), (&json!(true), &json!("active")), "{trial}");
+    made
+}
+
+async fn write_org(server: &Server, id: &str) {
+    put(server, &format!("orgs/{id}"), json!({ "org": { "name": id, "type": "school" } })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_told_signed_and_without_a_gap() {
+    let (receiver, url) = Receiver::start(&[503, 200, 500]).await;
+    let server = server().await;
+    let made = register(&server, json!({ "url": url, "types": ["org.*"], "order": "fifo" })).await;
+    for id in ["a", "b", "c"] {
+        write_org(&server, id).await;
+    }
+    until("all are told", async || receiver.messages().len() >= 5).await;
+    let messages = receiver.messages();
+    let told: Vec<(&str, i64, i64)> = messages
+        .iter()
+        .map(|m| {
+            let id = m["data"]["sourcedId"].as_str().unwrap();
+            (id, m["sequence"].as_i64().unwrap(), m["previousPosition"].as_i64().unwrap())
+        })
+        .collect();
+    assert_eq!(told, [("a", 1, 0), ("a", 1, 0), ("b", 2, 1), ("b", 2, 1), ("c", 3, 2)]);
+    assert_eq!(messages[0]["id"], messages[1]["id"], "the id is the same in each attempt");
+    assert_eq!(messages[0]["data"].get("after"), None, "thin");
+    let webhook = standardwebhooks::Webhook::new(made["secret"].as_str().unwrap()).unwrap();
+    for (headers, body) in receiver.got.lock().unwrap().iter() {
+        webhook.verify(body, headers).unwrap();
+    }
+    let id = made["id"].as_str().unwrap();
+    let path = format!("{}/rosterhub/v1/webhooks/{id}/deliveries", server.base);
+    until("the log has them", async || {
+        let log: Value = server.get(&path).await.json().await.unwrap();
+        let states: Vec<&Value> = log["deliveries"].as_array().unwrap().iter().map(|d| &d["state"]).collect();
+        states == ["delivered"; 3]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_is_one_message() {
+    let (receiver, url) = Receiver::start(&[]).await;
+    let server = server().await;
+    register(&server, json!({ "url": url, "types": ["*"] })).await;
+    server.import(support::bulk(&city())).await;
+    write_org(&server, "after").await;
+    until("both are told", async || receiver.messages().len() >= 2).await;
+    let mut types: Vec<String> =
+        receiver.messages().iter().map(|m| m["type"].as_str().unwrap().to_owned()).collect();
+    types.sort();
+    assert_eq!(types, ["import.applied", "org.created"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_told_is_told_after_a_kill() {
+    let (receiver, url) = Receiver::start(&[500, 500]).await;
+    let mut server = server().await;
+    register(&server, json!({ "url": url, "types": ["org.*"], "order": "fifo" })).await;
+    write_org(&server, "a").await;
+    server.kill();
+    let token = server.token.clone();
+    let mut server = Server::with(&server.url, &SETTINGS);
+    server.token = token;
+    write_org(&server, "b").await;
+    until("both are told", async || {
+        let told = receiver.messages();
+        ["a", "b"].iter().all(|id| told.iter().any(|m| m["data"]["sourcedId"] == **id))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_endpoints_are_refused() {
+    let server = server().await;
+    let good = "http://127.0.0.1:9/hook";
+    for (body, says) in [
+        (json!({ "url": "ftp://x/", "types": ["*"] }), ""),
+        (json!({ "url": "http://10.0.0.1/", "types": ["*"] }), ""),
+        (json!({ "url": good, "types": [] }), "types"),
+        (json!({ "url": good, "types": ["users.changed"] }), "users.changed"),
+        (json!({ "url": good, "types": ["*"], "filter": "x='y'" }), "filter"),
+        (json!({ "url": good, "types": ["*"], "secret": "x" }), "whsec_"),
+        (json!({ "url": good, "types": ["*"], "headers": { "host": "x" } }), "host"),
+        (json!({ "url": good, "types": ["*"], "after": 99 }), "after"),
+        (json!({ "url": good, "types": ["*"], "colour": "red" }), "colour"),
+    ] {
+        let (status, answer) = ask(&server, "", body.clone()).await;
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(status == 400 && message.contains(says), "{body}: {status} {answer}");
+    }
+}
