@@ -123,8 +123,7 @@ async fn an_import_is_one_message() {
     server.import(support::bulk(&city())).await;
     write_org(&server, "after").await;
     until("both are told", async || receiver.messages().len() >= 2).await;
-    let mut types: Vec<String> =
-        receiver.messages().iter().map(|m| m["type"].as_str().unwrap().to_owned()).collect();
+    let mut types: Vec<String> = receiver.messages().iter().map(|m| m["type"].as_str().unwrap().to_owned()).collect();
     types.sort();
     assert_eq!(types, ["import.applied", "org.created"]);
 }

@@ -56,6 +56,7 @@ pub struct CursorBody {
     values: bool,
     /// Log position, or time, after which it begins; `now` is the head of the log. Without it, a new cursor begins at
     /// the head, and one that is there stays where it is.
+    #[schemars(with = "PlaceBody")]
     position: Option<PlaceBody>,
 }
 
