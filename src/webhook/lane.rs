@@ -399,11 +399,10 @@ impl Lane {
                     changes.push(change);
                 } else if let Some(end) =
                     source::end_of_import(self.world.feed.log(), &self.tenant, change.unit).await?
+                    && end > to
                 {
-                    if end > to {
-                        to = end;
-                        break;
-                    }
+                    to = end;
+                    break;
                 }
             }
         }

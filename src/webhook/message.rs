@@ -137,7 +137,9 @@ impl Message {
             data,
         };
         let envelope = match content {
-            Content::Change(change) => envelope(change.recorded_at, Data::Change(Item::new(change, None, shown))),
+            Content::Change(change) => {
+                envelope(change.recorded_at, Data::Change(Box::new(Item::new(change, None, shown))))
+            }
             Content::Notice(notice) => envelope(notice.recorded_at, Data::Other(&notice.data)),
         };
         serde_json::to_vec(&envelope).unwrap_or_default()
@@ -157,7 +159,7 @@ fn id(endpoint: Uuid, generation: i32, position: i64, notice: Option<i64>) -> St
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Data<'a> {
-    Change(Item<'a>),
+    Change(Box<Item<'a>>),
     Other(&'a RawValue),
 }
 
