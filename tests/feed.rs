@@ -83,7 +83,10 @@ fn kind(event: &Naive) -> &'static str {
 }
 
 /// A random filter: parameters, and what passes by them.
-fn filter(random: &mut Random, events: &[Naive], schools: &[String]) -> (String, Box<dyn Fn(&Naive) -> bool>) {
+/// Whether an event passes.
+type Passes = Box<dyn Fn(&Naive) -> bool>;
+
+fn filter(random: &mut Random, events: &[Naive], schools: &[String]) -> (String, Passes) {
     let mut pick = |all: &[&str]| -> Vec<String> {
         all.iter().filter(|_| random.below(3) == 0).map(|one| (*one).to_owned()).collect()
     };
