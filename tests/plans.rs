@@ -47,7 +47,7 @@ impl Database {
         admin.execute("create database hub owner rosterhub").await.unwrap();
         let url = postgres.url("hub");
         assert_eq!(run(&url, &["tenant", "create", "midori"]).0, 0);
-        let server = Server::on(&url);
+        let server = Server::with(&url, &[("ROSTERHUB_WEBHOOKS_DELIVER", "false")]);
         server.import(bulk(options)).await;
         // So much was new that Postgres was told to look at it.
         let mut hub = sqlx::PgConnection::connect(&postgres.admin_url("hub")).await.unwrap();
@@ -77,7 +77,8 @@ impl Database {
         hub.execute("alter database hub set auto_explain.log_min_duration = 0").await.unwrap();
         hub.execute("alter database hub set log_statement = 'all'").await.unwrap();
         // With one connection a request's entries stand in the log before those of the next.
-        let server = Server::with(&url, &[("ROSTERHUB_DATABASE_CONNECTIONS", "1")]);
+        let server =
+            Server::with(&url, &[("ROSTERHUB_DATABASE_CONNECTIONS", "1"), ("ROSTERHUB_WEBHOOKS_DELIVER", "false")]);
         Self { postgres, log, server, sizes: sizes.into_iter().map(|(name, n)| (name, f64::from(n))).collect() }
     }
 
