@@ -102,3 +102,6 @@ create table webhook_attempts (
 );
 create index webhook_attempts_time on webhook_attempts (tenant, endpoint, at);
 call isolate_tenants('webhook_attempts');
+
+-- Where an import ends, and which notices a replay begins after.
+create index notices_position on notices (tenant, position);

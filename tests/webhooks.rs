@@ -166,3 +166,78 @@ async fn bad_endpoints_are_refused() {
         assert!(status == 400 && message.contains(says), "{body}: {status} {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_loses_nothing_and_a_replay_tells_again() {
+    let (receiver, url) = Receiver::start(&[]).await;
+    let server = server().await;
+    let made =
+        register(&server, json!({ "url": url, "types": ["org.*"], "order": "fifo", "filter": "sourcedId!='b'" })).await;
+    let id = made["id"].as_str().unwrap();
+    write_org(&server, "a").await;
+    until("the first is told", async || receiver.messages().len() == 1).await;
+    assert_eq!(ask(&server, &format!("/{id}/pause"), json!({})).await.1["state"], "paused");
+    for id in ["b", "c"] {
+        write_org(&server, id).await;
+    }
+    assert_eq!(ask(&server, &format!("/{id}/resume"), json!({})).await.1["state"], "active");
+    until("the one that passes is told", async || receiver.messages().len() == 2).await;
+    assert_eq!(ask(&server, &format!("/{id}/replay"), json!({ "after": 0 })).await.0, 202);
+    until("both are told again", async || receiver.messages().len() == 4).await;
+    let messages = receiver.messages();
+    let told: Vec<(&str, i64, i64)> = messages
+        .iter()
+        .map(|m| {
+            let number = |name: &str| m[name].as_i64().unwrap();
+            (m["data"]["sourcedId"].as_str().unwrap(), number("sequence"), number("previousPosition"))
+        })
+        .collect();
+    assert_eq!(told, [("a", 1, 0), ("c", 2, 1), ("a", 3, 3), ("c", 4, 1)]);
+    assert_ne!(messages[0]["id"], messages[2]["id"], "a replay has ids of its own");
+    // One message once more, under its own id.
+    let first = messages[0]["id"].as_str().unwrap();
+    let again = ask(&server, &format!("/{id}/deliveries/{first}/resend"), json!({})).await;
+    assert_eq!(again, (202, json!({ "messages": 1 })));
+    until("it is told once more", async || receiver.messages().len() == 5).await;
+    assert_eq!(receiver.messages()[4]["id"], first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_belongs_to_its_client() {
+    let (receiver, url) = Receiver::start(&[]).await;
+    let mut server = server().await;
+    let made = register(&server, json!({ "url": url, "types": ["org.*"] })).await;
+    let id = made["id"].as_str().unwrap().to_owned();
+    let address = format!("{}/rosterhub/v1/webhooks/{id}", server.base);
+    assert_eq!(support::run(&server.url, &["tenant", "create", "aoba"]).0, 0);
+    for (tenant, scopes, seen, changed) in [
+        ("midori", "webhooks,roster.readonly", 404, 404),
+        ("aoba", "webhooks,admin", 404, 404),
+        ("midori", "admin", 200, 403),
+    ] {
+        server.token = token(&server.url, tenant, scopes);
+        assert_eq!(server.get(&address).await.status(), seen, "{tenant} {scopes}");
+        let patch = server.http.patch(&address).bearer_auth(&server.token).json(&json!({ "rate": 1 }));
+        assert_eq!(patch.send().await.unwrap().status(), changed, "{tenant} {scopes}");
+        assert_eq!(ask(&server, &format!("/{id}/secrets"), json!({})).await.0, changed, "{tenant} {scopes}");
+    }
+    assert_eq!(server.http.delete(&address).bearer_auth(&server.token).send().await.unwrap().status(), 204);
+    assert_eq!(server.get(&address).await.status(), 404);
+    assert!(receiver.messages().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_is_gone_is_disabled_and_others_are_told() {
+    let (_gone, url) = Receiver::start(&[410]).await;
+    let (watcher, watched) = Receiver::start(&[]).await;
+    let server = server().await;
+    let made = register(&server, json!({ "url": url, "types": ["org.*"] })).await;
+    register(&server, json!({ "url": watched, "types": ["endpoint.*"] })).await;
+    write_org(&server, "a").await;
+    until("its end is told", async || watcher.messages().iter().any(|m| m["type"] == "endpoint.disabled")).await;
+    let message = watcher.messages().remove(0);
+    assert_eq!((&message["data"]["endpoint"], &message["data"]["reason"]), (&made["id"], &json!("gone")));
+    let address = format!("{}/rosterhub/v1/webhooks/{}", server.base, made["id"].as_str().unwrap());
+    let shown: Value = server.get(&address).await.json().await.unwrap();
+    assert_eq!((&shown["state"], &shown["reason"]), (&json!("disabled"), &json!("gone")));
+}

@@ -95,6 +95,8 @@ struct Lane {
     reported_at: Instant,
     /// What is under way, and since when.
     under_way: BTreeMap<i64, (Instant, Message)>,
+    /// The import met last: its unit of work, and its last position.
+    import: Option<(i64, Option<i64>)>,
     /// The hub has disabled the endpoint.
     disabled: bool,
 }
@@ -195,6 +197,7 @@ impl Lane {
             telling: None,
             last: (None, None),
             under_way: BTreeMap::new(),
+            import: None,
             disabled: false,
             world,
             tenant,
@@ -237,8 +240,15 @@ impl Lane {
             if self.wants_more() {
                 let head = *heads.borrow_and_update();
                 if head > self.read.position || look_at_notices {
+                    let before = self.read;
                     match self.read(head, look_at_notices).await {
-                        Ok(()) => look_at_notices = false,
+                        Ok(left) => {
+                            // Notices that stand beyond what was read wait for the head to be seen; others go on.
+                            look_at_notices = left;
+                            if left && self.read.notice > before.notice {
+                                continue;
+                            }
+                        }
                         Err(error) => {
                             tracing::warn!(endpoint = %self.id, %error, "the log could not be read; trying again");
                             tokio::time::sleep(AWAY).await;
@@ -380,8 +390,8 @@ impl Lane {
         }
     }
 
-    /// Reads on, and makes messages of what passes.
-    async fn read(&mut self, head: i64, notices: bool) -> Result<(), sqlx::Error> {
+    /// Reads on, and makes messages of what passes. Says whether there are notices that were not taken yet.
+    async fn read(&mut self, head: i64, notices: bool) -> Result<bool, sqlx::Error> {
         let target = self.target.clone();
         let mut changes = Vec::new();
         let (mut to, mut notices) = (self.read.position, notices);
@@ -397,8 +407,7 @@ impl Lane {
                 notices = true;
                 if target.endpoint.imports == Imports::Records {
                     changes.push(change);
-                } else if let Some(end) =
-                    source::end_of_import(self.world.feed.log(), &self.tenant, change.unit).await?
+                } else if let Some(end) = self.end_of_import(change.unit).await?
                     && end > to
                 {
                     to = end;
@@ -419,11 +428,14 @@ impl Lane {
                 contents.push(Content::Change(change));
             }
         }
-        let mut last_notice = self.read.notice;
+        let (mut last_notice, mut left) = (self.read.notice, false);
         if notices {
-            for notice in source::notices(self.world.feed.log(), &self.tenant, self.read.notice).await? {
+            let found = source::notices(self.world.feed.log(), &self.tenant, self.read.notice).await?;
+            left = found.len() == source::NOTICES;
+            for notice in found {
                 if notice.position > to {
-                    break; // after the changes before it
+                    left = true; // after the changes before it
+                    break;
                 }
                 last_notice = notice.number;
                 if target.selection.has_notice(notice.kind) {
@@ -440,7 +452,19 @@ impl Lane {
         }
         self.read.position = to;
         self.read.notice = last_notice;
-        Ok(())
+        Ok(left)
+    }
+
+    /// Last position of the import that is this unit of work, if a notice tells of it. Asked for once for each.
+    async fn end_of_import(&mut self, unit: i64) -> Result<Option<i64>, sqlx::Error> {
+        match self.import {
+            Some((known, end)) if known == unit => Ok(end),
+            _ => {
+                let end = source::end_of_import(self.world.feed.log(), &self.tenant, unit).await?;
+                self.import = Some((unit, end));
+                Ok(end)
+            }
+        }
     }
 
     /// One attempt.

@@ -66,8 +66,7 @@ pub async fn insert(
     (position, notice): (i64, i64),
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into webhook_lanes (endpoint, tenant, client, wanted, position, notice, last_position)
-         values ($1, $2, $3, false, $4, $5, $4)",
+        "insert into webhook_lanes (endpoint, tenant, client, wanted, position, notice) values ($1, $2, $3, false, $4, $5)",
     )
     .bind(endpoint)
     .bind(tenant.as_str())

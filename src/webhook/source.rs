@@ -10,11 +10,11 @@ use crate::log::{Log, Tenant};
 use crate::notice::{self, Notice};
 
 /// Notices read at a time.
-const NOTICES: i64 = 100;
+pub const NOTICES: usize = 100;
 
 pub async fn notices(log: &Log, tenant: &Tenant, after: i64) -> Result<Vec<Notice>, sqlx::Error> {
     let mut conn = log.db().acquire(tenant).await?;
-    notice::read(&mut conn, tenant, after, NOTICES).await
+    notice::read(&mut conn, tenant, after, NOTICES as i64).await
 }
 
 /// What a message tells, read again: none when it is not there, which does not happen.
