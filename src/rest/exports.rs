@@ -204,7 +204,7 @@ pub struct CursorList {
 /// What a client has taken.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Acknowledgement")]
+#[schemars(rename = "Acknowledgement", extend("required" = ["position"]))]
 pub struct Acknowledgement {
     /// Log position of what has been taken: of a set, as its `Rosterhub-Position` says; of a page of changes, its `next`.
     #[schemars(range(min = 0))]

@@ -40,7 +40,7 @@ pub struct CursorList {
 /// What a cursor is told of, and where it begins.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(rename = "FeedCursorDefinition")]
+#[schemars(rename = "FeedCursorDefinition", transform = optional)]
 pub struct CursorBody {
     /// Record types; all without it.
     #[schemars(extend("items" = serde_json::json!({ "type": "string", "enum": EntityType::ALL.map(EntityType::name) })))]
@@ -60,9 +60,19 @@ pub struct CursorBody {
     position: Option<PlaceBody>,
 }
 
+/// Schemas are written as of answers, which have all members; a definition may leave each out.
+fn optional(schema: &mut schemars::Schema) {
+    schema.remove("required");
+    let members = schema.get_mut("properties").and_then(|members| members.as_object_mut());
+    for member in members.into_iter().flat_map(|members| members.values_mut()).filter_map(|m| m.as_object_mut()) {
+        member.retain(|name, value| name != "default" || !value.is_null());
+    }
+}
+
 /// A log position, a time, or `now`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(inline)]
 enum PlaceBody {
     Position(i64),
     Text(String),

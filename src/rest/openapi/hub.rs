@@ -67,7 +67,7 @@ pub fn write() -> Value {
 fn left_out(mut schemas: Map<String, Value>) -> Map<String, Value> {
     for schema in schemas.values_mut() {
         let required = schema["required"].as_array().cloned().unwrap_or_default();
-        for (name, member) in schema["properties"].as_object_mut().into_iter().flatten() {
+        for (name, member) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
             if let Some(member) = member.as_object_mut().filter(|_| !required.contains(&name.as_str().into())) {
                 member.remove("nullable");
             }
