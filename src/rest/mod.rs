@@ -6,6 +6,7 @@ pub mod answer;
 pub mod batch;
 pub mod changes;
 pub mod compression;
+pub mod deliveries;
 pub mod error;
 pub mod event_types;
 pub mod events;
@@ -143,6 +144,7 @@ fn router(hub: Hub) -> Router {
         .merge(changes::router())
         .merge(writes::router())
         .merge(webhooks::router())
+        .merge(deliveries::router())
         .merge(notices::router())
         .merge(event_types::router())
         .fallback(async || HubError::unknown_path())

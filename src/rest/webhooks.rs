@@ -1,6 +1,6 @@
-//! Endpoints of webhooks over HTTP: register, verify, change, pause, delete; what was sent to them, and sending it again.
+//! Endpoints of webhooks over HTTP: register, verify, change, pause, delete.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -17,13 +17,11 @@ use uuid::Uuid;
 
 use super::Hub;
 use super::error::HubError;
-use super::extract::{HubPath, HubQuery, Subscriber};
-use super::imports::number;
-use super::plans::known;
+use super::extract::{HubPath, Subscriber};
 use crate::auth::{Client, Scope};
 use crate::notice;
 use crate::notice::data::Disabled;
-use crate::webhook::deliveries::{self, Again, STATES};
+use crate::webhook::deliveries;
 use crate::webhook::endpoint::{self, Endpoint, Imports, Order, Payload, State as EndpointState};
 use crate::webhook::filter::RecordFilter;
 use crate::webhook::headers::{Headers, check_headers};
@@ -49,11 +47,6 @@ pub fn router() -> Router<Hub> {
         .route("/webhooks/{id}/pause", post(pause))
         .route("/webhooks/{id}/resume", post(resume))
         .route("/webhooks/{id}/secrets", get(secrets).post(rotate))
-        .route("/webhooks/{id}/replay", post(replay))
-        .route("/webhooks/{id}/recover", post(recover))
-        .route("/webhooks/{id}/deliveries", get(log))
-        .route("/webhooks/{id}/deliveries/{message}", get(delivery))
-        .route("/webhooks/{id}/deliveries/{message}/resend", post(resend))
 }
 
 /// A new endpoint.
@@ -197,7 +190,7 @@ impl Trial {
     }
 }
 
-fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, HubError> {
+pub(super) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, HubError> {
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     serde_json::from_slice(bytes)
         .map_err(|error| HubError::bad_request(format!("The body is not as it should be: {error}.")))
@@ -212,9 +205,21 @@ fn unknown() -> HubError {
     HubError::not_found("webhook")
 }
 
-async fn find(hub: &Hub, client: &Client, id: Uuid) -> Result<Endpoint, HubError> {
+pub(super) async fn find(hub: &Hub, client: &Client, id: Uuid) -> Result<Endpoint, HubError> {
     let mut conn = hub.log.db().acquire(&client.tenant).await?;
     endpoint::find(&mut conn, &client.tenant, of(client), id).await?.ok_or_else(unknown)
+}
+
+/// An endpoint to be changed: by its own client alone. It is told what that client may see, so nobody else may send it
+/// elsewhere.
+async fn own(hub: &Hub, client: &Client, id: Uuid) -> Result<Endpoint, HubError> {
+    let endpoint = find(hub, client, id).await?;
+    if endpoint.client == client.id {
+        return Ok(endpoint);
+    }
+    let message =
+        "Only the client that registered it may change a webhook; others may look at it, pause and delete it.";
+    Err(HubError::new(StatusCode::FORBIDDEN, "forbidden", message))
 }
 
 fn check(hub: &Hub, client: &Client, endpoint: &Endpoint) -> Result<(), HubError> {
@@ -341,8 +346,8 @@ async fn create(Subscriber(client): Subscriber, State(hub): State<Hub>, bytes: B
         None => made(new.key)?,
     };
     let tenant = &client.tenant;
-    let mut tx = hub.log.db().begin(tenant).await?;
     let head = hub.log.head(tenant).await?.unwrap_or_default();
+    let mut tx = hub.log.db().begin(tenant).await?;
     let notices = notice::head(&mut tx, tenant).await?;
     let after = new.after.unwrap_or(head);
     if !(0..=head).contains(&after) {
@@ -400,7 +405,7 @@ async fn change(
     bytes: Bytes,
 ) -> Result<Json<Shown>, HubError> {
     let patch: WebhookPatch = body(&bytes)?;
-    let mut endpoint = find(&hub, &client, id).await?;
+    let mut endpoint = own(&hub, &client, id).await?;
     if let Some(url) = patch.url.filter(|url| *url != endpoint.url) {
         endpoint.url = url;
         endpoint.state = EndpointState::Unverified;
@@ -595,7 +600,7 @@ async fn rotate(
     bytes: Bytes,
 ) -> Result<Json<Keys>, HubError> {
     let rotation: Rotation = body(&bytes)?;
-    find(&hub, &client, id).await?;
+    own(&hub, &client, id).await?;
     let overlap = rotation.overlap_hours.unwrap_or(OVERLAP_HOURS);
     if !(0.0..=8_760.0).contains(&overlap) {
         return Err(HubError::bad_request("overlapHours is a number from 0 to 8760."));
@@ -614,131 +619,4 @@ async fn rotate(
     tx.commit().await?;
     hub.webhooks.kick();
     keys_of(&hub, &client, id, Some(text)).await
-}
-
-/// Where to begin again.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "WebhookSince")]
-pub struct Since {
-    /// A log position.
-    after: Option<i64>,
-    /// Or a time.
-    since: Option<DateTime<Utc>>,
-}
-
-async fn begin(hub: &Hub, client: &Client, bytes: &Bytes) -> Result<i64, HubError> {
-    let head = hub.log.head(&client.tenant).await?.unwrap_or_default();
-    let since: Since = body(bytes)?;
-    match (since.after, since.since) {
-        (Some(after), None) if (0..=head).contains(&after) => Ok(after),
-        (None, Some(time)) => Ok(hub.log.position_at(&client.tenant, time).await?),
-        _ => Err(HubError::bad_request("The body has after, a log position that has been reached, or since, a time.")),
-    }
-}
-
-/// How many messages are sent again.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "WebhookAgain", deny_unknown_fields)]
-pub struct Messages {
-    messages: u64,
-}
-
-/// `POST /webhooks/{id}/replay`: tells all after a position again, under new ids.
-async fn replay(
-    Subscriber(client): Subscriber,
-    State(hub): State<Hub>,
-    HubPath(id): HubPath<Uuid>,
-    bytes: Bytes,
-) -> Result<StatusCode, HubError> {
-    find(&hub, &client, id).await?;
-    let after = begin(&hub, &client, &bytes).await?;
-    let mut conn = hub.log.db().acquire(&client.tenant).await?;
-    lanes::replay(&mut conn, id, after).await?;
-    drop(conn);
-    hub.webhooks.kick();
-    Ok(StatusCode::ACCEPTED)
-}
-
-/// `POST /webhooks/{id}/recover`: sends what failed since a position again.
-async fn recover(
-    Subscriber(client): Subscriber,
-    State(hub): State<Hub>,
-    HubPath(id): HubPath<Uuid>,
-    bytes: Bytes,
-) -> Result<Response, HubError> {
-    find(&hub, &client, id).await?;
-    let after = begin(&hub, &client, &bytes).await?;
-    send_again(&hub, &client, id, Again::FailedSince(after)).await
-}
-
-async fn send_again(hub: &Hub, client: &Client, id: Uuid, again: Again<'_>) -> Result<Response, HubError> {
-    let mut tx = hub.log.db().begin(&client.tenant).await?;
-    let messages = deliveries::again(&mut tx, &client.tenant, id, again).await?;
-    lanes::touched(&mut tx, id).await?;
-    tx.commit().await?;
-    hub.webhooks.kick();
-    Ok((StatusCode::ACCEPTED, Json(Messages { messages })).into_response())
-}
-
-/// Messages, the youngest first.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "WebhookDeliveries", deny_unknown_fields)]
-pub struct Deliveries {
-    deliveries: Vec<deliveries::Listed>,
-}
-
-/// `GET /webhooks/{id}/deliveries?state=&type=&before=&limit=`
-async fn log(
-    Subscriber(client): Subscriber,
-    State(hub): State<Hub>,
-    HubPath(id): HubPath<Uuid>,
-    HubQuery(query): HubQuery<HashMap<String, String>>,
-) -> Result<Json<Deliveries>, HubError> {
-    known(&query, &["state", "type", "before", "limit"])?;
-    find(&hub, &client, id).await?;
-    let state = query.get("state").cloned();
-    if state.as_deref().is_some_and(|state| !STATES.contains(&state)) {
-        return Err(HubError::bad_request(format!("state is one of {}.", STATES.join(", "))));
-    }
-    let limit = number(&query, "limit", 100)?.clamp(1, i64::from(hub.config.max_page));
-    let before = query.get("before").map(|_| number(&query, "before", 0)).transpose()?;
-    let selection = deliveries::Selection { state, r#type: query.get("type").cloned(), before, limit };
-    let mut conn = hub.log.db().acquire(&client.tenant).await?;
-    let deliveries = deliveries::list(&mut conn, &client.tenant, id, &selection).await?;
-    Ok(Json(Deliveries { deliveries }))
-}
-
-/// A message and its attempts.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "WebhookDeliveryWithAttempts", deny_unknown_fields)]
-pub struct Attempted {
-    delivery: deliveries::Listed,
-    attempts: Vec<deliveries::Attempt>,
-}
-
-async fn delivery(
-    Subscriber(client): Subscriber,
-    State(hub): State<Hub>,
-    HubPath((id, message)): HubPath<(Uuid, String)>,
-) -> Result<Json<Attempted>, HubError> {
-    find(&hub, &client, id).await?;
-    let mut conn = hub.log.db().acquire(&client.tenant).await?;
-    let found = deliveries::find(&mut conn, &client.tenant, id, &message).await?;
-    let (delivery, attempts) = found.ok_or_else(|| HubError::not_found("message"))?;
-    Ok(Json(Attempted { delivery, attempts }))
-}
-
-/// `POST /webhooks/{id}/deliveries/{message}/resend`: whatever became of it.
-async fn resend(
-    Subscriber(client): Subscriber,
-    State(hub): State<Hub>,
-    HubPath((id, message)): HubPath<(Uuid, String)>,
-) -> Result<Response, HubError> {
-    find(&hub, &client, id).await?;
-    let mut conn = hub.log.db().acquire(&client.tenant).await?;
-    let found = deliveries::find(&mut conn, &client.tenant, id, &message).await?;
-    drop(conn);
-    found.ok_or_else(|| HubError::not_found("message"))?;
-    send_again(&hub, &client, id, Again::Message(&message)).await
 }
