@@ -28,6 +28,9 @@ const MANNERS: [Manner; 2] = [Manner::Accepts, Manner::Fails];
 /// Longest that a hub lives between two kills.
 const LIFE: u64 = 1_500;
 
+/// Between two batches.
+const PAUSE: Duration = Duration::from_millis(400);
+
 /// How long nothing may come, at the end, until something is taken for lost.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -121,7 +124,7 @@ impl Process {
                 ("ROSTERHUB_LOG", "error"),
                 ("ROSTERHUB_WEBHOOKS_ALLOW_HTTP", "true"),
                 ("ROSTERHUB_WEBHOOKS_NETWORKS", "127.0.0.0/8"),
-                ("ROSTERHUB_WEBHOOKS_RETRY_SECONDS", &["0.05"; 100].join(",")),
+                ("ROSTERHUB_WEBHOOKS_RETRY_SECONDS", &["0.005"; 100].join(",")),
                 ("ROSTERHUB_WEBHOOKS_LEASE_SECONDS", "1"),
             ])
             .stdin(Stdio::null())
@@ -161,8 +164,10 @@ async fn write(hubs: Vec<Hub>, stop: Arc<AtomicBool>, written: Arc<AtomicU64>) {
         if stop.load(Ordering::Relaxed) {
             return;
         }
+        // No more than an endpoint takes that is slow and takes one at a time.
+        tokio::time::sleep(PAUSE).await;
         let events = random() % 20 + 1;
-        let (batch, key) = (hubs[0].batch(events), format!("crash {n}"));
+        let (batch, key) = (hubs[0].batch(events), format!("crash-{n}"));
         for hub in hubs.iter().cycle() {
             match hub.write(&batch, &key).await {
                 Ok(()) => break,

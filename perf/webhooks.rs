@@ -64,7 +64,7 @@ async fn main() -> Result<(), Failure> {
     let seconds = rest.first().map_or(Ok(10.0), |seconds| seconds.parse())?;
     let wanted = rest.get(1..).unwrap_or_default();
     let hub = Hub::new(base, token);
-    hub.write(&hub.batch(1_000), &format!("{} first", std::process::id())).await?;
+    hub.write(&hub.batch(1_000), &format!("{}-first", std::process::id())).await?;
     println!(
         "| endpoints, order, events | events/s | deliveries | deliveries/s | p50 | p95 | p99 | max | app CPU | pg CPU |"
     );
@@ -86,7 +86,9 @@ impl Row {
             ids.push(hub.register(&format!("{address}/{n}"), self.order).await?);
         }
         let live = self.endpoints - usize::from(self.last != Manner::Accepts);
-        let key = |n: u64| format!("{} {} {n}", std::process::id(), self.name);
+        let key = |n: u64| {
+            format!("{}-{}-{n}", std::process::id(), self.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
+        };
         let (events, rate, came, cpu);
         match self.load {
             Load::Rate(per_second) => {
