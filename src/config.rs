@@ -1,6 +1,7 @@
 //! The configuration: one type, from environment and file, in that order of precedence. `rosterhub config`
 //! prints it with its documentation.
 
+mod audit;
 mod graphql;
 mod imports;
 mod webhooks;
@@ -9,6 +10,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use audit::AuditConfig;
 use confique::Config as _;
 pub use graphql::GraphqlConfig;
 pub use imports::ImportsConfig;
@@ -119,6 +121,10 @@ pub struct Config {
     /// Webhooks.
     #[config(nested)]
     pub webhooks: WebhooksConfig,
+
+    /// Proof of history.
+    #[config(nested)]
+    pub audit: AuditConfig,
 
     /// The GraphQL gateway.
     #[config(nested)]

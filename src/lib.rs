@@ -1,11 +1,13 @@
 //! RosterHub: a school-roster hub over one event log. See docs/architecture.md.
 
+pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod csv;
 pub mod db;
+pub mod erasure;
 pub mod export;
 pub mod feed;
 pub mod graphql;

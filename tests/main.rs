@@ -2,6 +2,7 @@
 //! database a test, the binary as a process of its own.
 
 mod addresses;
+mod audit;
 mod auth;
 mod care;
 mod clients;

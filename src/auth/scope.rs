@@ -22,10 +22,11 @@ pub enum Scope {
     Audit,
     Webhooks,
     Admin,
+    Erase,
 }
 
 /// Name in tokens, and what it opens. In the order of the variants.
-static FACTS: [(&str, &str); 9] = [
+static FACTS: [(&str, &str); 10] = [
     (oneroster!("roster-core.readonly"), "collections and single records"),
     (oneroster!("roster.readonly"), "the same, and nested collections"),
     (oneroster!("roster-demographics.readonly"), "demographics, which no other opens"),
@@ -35,10 +36,11 @@ static FACTS: [(&str, &str); 9] = [
     ("audit", "history and proofs"),
     ("webhooks", "subscribing to changes"),
     ("admin", "settings of the board"),
+    ("erase", "erasing people, and legal holds"),
 ];
 
 impl Scope {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RosterCore,
         Self::Roster,
         Self::Demographics,
@@ -48,6 +50,7 @@ impl Scope {
         Self::Audit,
         Self::Webhooks,
         Self::Admin,
+        Self::Erase,
     ];
 
     /// As it stands in tokens: OneRoster's by their URIs, ours by a word.

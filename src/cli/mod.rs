@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod client;
 mod demo;
 mod errors;
@@ -60,6 +61,9 @@ enum Command {
     ///
     /// Exit status: 0 all agree, 3 something differs.
     Verify(rebuild::Verify),
+    /// Proof of history: examine the log, or hand out files that prove.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Tenants: one for each board of education.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -112,6 +116,11 @@ impl Cli {
             }
             Command::Sample(sample) => return sample.run(output),
             Command::Openapi(openapi) => return Ok(openapi.run()),
+            Command::Audit(audit) => {
+                if let Some(outcome) = audit.offline(output) {
+                    return outcome;
+                }
+            }
             Command::Errors(errors) => return Ok(errors.run()),
             Command::EventTypes => return Ok(event_types::run()),
             Command::Schema => {
@@ -130,6 +139,7 @@ impl Cli {
             Command::Export(export) => export.run(&session, output).await,
             Command::Rebuild(rebuild) => rebuild.run(&session, output).await,
             Command::Verify(verify) => verify.run(&session, output).await,
+            Command::Audit(command) => command.run(&session, output).await,
             Command::Tenant(command) => command.run(&session, output).await,
             Command::Client(command) => command.run(&session, output).await,
             Command::Key(command) => command.run(&session, output).await,

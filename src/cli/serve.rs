@@ -36,6 +36,7 @@ pub async fn serve(
     }
     let hub = Hub::open(log.clone(), config.clone()).await?;
     let (imports, sessions, uploads) = (hub.imports.clone(), hub.sessions.clone(), hub.uploads.clone());
+    let audit = hub.audit.clone();
     let runner = hub.webhooks.runner(Feed::new(log.clone()), &config);
     let service = service(hub);
     let listener =
@@ -49,6 +50,7 @@ pub async fn serve(
     let mut background = JoinSet::new();
     background.spawn(care::jobs(imports.clone(), stopping.subscribe()));
     background.spawn(care::uploads(uploads, config.imports.clone(), stopping.subscribe()));
+    background.spawn(audit.keep(config.audit.seconds, stopping.subscribe()));
     if config.webhooks.deliver {
         background.spawn(runner.run(stopping.subscribe()));
     }

@@ -33,6 +33,17 @@ pub enum Event<R> {
     },
     /// It is to be deleted; the record is the last known.
     Withdrawn { record: R },
+    /// A person's data was erased from the log, at this request; the record is what is left. Stands for all records of
+    /// the person.
+    Erased { request: String, erased: Vec<Remainder>, record: R },
+}
+
+/// What an erasure left of one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remainder {
+    pub position: i64,
+    /// SHA-256 of the payload that stands there now; in base64.
+    pub left: String,
 }
 
 impl<R> Event<R> {
@@ -43,14 +54,32 @@ impl<R> Event<R> {
             Self::Recorded { .. } => "Recorded",
             Self::Restored { .. } => "Restored",
             Self::Withdrawn { .. } => "Withdrawn",
+            Self::Erased { .. } => "Erased",
         }
     }
 
     /// The record as it stands afterwards.
     pub fn record(&self) -> &R {
         match self {
-            Self::Recorded { record, .. } | Self::Restored { record, .. } | Self::Withdrawn { record } => record,
+            Self::Recorded { record, .. }
+            | Self::Restored { record, .. }
+            | Self::Withdrawn { record }
+            | Self::Erased { record, .. } => record,
         }
+    }
+
+    pub fn into_record(self) -> R {
+        match self {
+            Self::Recorded { record, .. }
+            | Self::Restored { record, .. }
+            | Self::Withdrawn { record }
+            | Self::Erased { record, .. } => record,
+        }
+    }
+
+    /// The record is `tobedeleted` afterwards.
+    pub fn withdraws(&self) -> bool {
+        matches!(self, Self::Withdrawn { .. } | Self::Erased { .. })
     }
 }
 
@@ -138,9 +167,8 @@ impl<R: Record> Aggregate for Entry<R> {
     }
 
     fn apply(&mut self, event: Self::Event) {
-        self.withdrawn = matches!(event, Event::Withdrawn { .. });
-        let (Event::Recorded { record, .. } | Event::Restored { record, .. } | Event::Withdrawn { record }) = event;
-        self.record = Some(record);
+        self.withdrawn = event.withdraws();
+        self.record = Some(event.into_record());
     }
 }
 

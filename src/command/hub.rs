@@ -36,6 +36,8 @@ pub enum CommandError {
     Rejected(#[from] Rejected),
     #[error("the record was changed by someone else at the same time")]
     Conflict,
+    #[error("the person was erased; who has come back is recorded again after the erasure has been lifted")]
+    Erased,
     #[error("the database is away: {0}")]
     Unavailable(String),
     #[error("{0}")]
@@ -57,6 +59,7 @@ impl From<AppendError> for CommandError {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Conflict => Self::Conflict,
+            AppendError::Erased => Self::Erased,
             AppendError::Sql(e) if crate::db::is_unavailable(&e) => Self::Unavailable(e.to_string()),
             other => Self::Internal(other.to_string()),
         }
@@ -207,11 +210,8 @@ impl UnitOfWork<'_> {
 
 /// The state after a record's last event, which carries all of it.
 pub fn standing<R: Record>(last: Option<Event<R>>) -> Entry<R> {
-    let withdrawn = matches!(last, Some(Event::Withdrawn { .. }));
-    let record = last.map(|event| match event {
-        Event::Recorded { record, .. } | Event::Restored { record, .. } | Event::Withdrawn { record } => record,
-    });
-    Entry::standing(record, withdrawn)
+    let withdrawn = last.as_ref().is_some_and(Event::withdraws);
+    Entry::standing(last.map(Event::into_record), withdrawn)
 }
 
 /// An event ready to be appended. `metadata` is JSON.

@@ -101,6 +101,7 @@ fn new_event<A: Aggregate>(tenant: &Tenant, event: &SerializedEvent) -> Result<N
         event_type: match event.event_type.as_str() {
             "Restored" => "Restored",
             "Withdrawn" => "Withdrawn",
+            "Erased" => "Erased",
             _ => "Recorded",
         },
         event_version: super::Event::<()>::VERSION,

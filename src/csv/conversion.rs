@@ -24,9 +24,12 @@ pub enum ConversionKind {
     Repaired,
     /// A rule was broken and passed over.
     Accepted,
+    /// The row is about a person who was erased, and was left out.
+    Erased,
 }
 
-pub const CONVERSIONS: [&str; 7] = ["fileNotRead", "dropped", "renamed", "nullWord", "mapped", "repaired", "accepted"];
+pub const CONVERSIONS: [&str; 8] =
+    ["fileNotRead", "dropped", "renamed", "nullWord", "mapped", "repaired", "accepted", "erased"];
 
 /// One thing that is not kept as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

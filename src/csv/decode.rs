@@ -136,6 +136,7 @@ fn decode_file<R: JapanRules>(
 ) -> Result<bool, Stopped> {
     let mut decoder = Decoder::new(&package.files[file], package.level, package.has_marks());
     decoder.above_schools = std::mem::take(&mut package.above_schools);
+    decoder.erased = std::mem::take(&mut package.erased);
     let name = package.files[file].name();
     let error = |line, code| Decoded::Error(ImportError::new(&name, line, "", code, ""));
     let mut rows = match package.rows(file) {
@@ -163,6 +164,7 @@ fn decode_file<R: JapanRules>(
     drop(rows);
     package.note(file, encoding);
     package.above_schools = decoder.above_schools;
+    package.erased = decoder.erased;
     package.conversions.extend(decoder.counted.of(&name));
     Ok(whole)
 }
@@ -182,6 +184,8 @@ struct Decoder {
     counted: Counted,
     /// Orgs of OneRoster 1.1 that stand above schools.
     above_schools: HashSet<String>,
+    /// People who were erased.
+    erased: HashSet<String>,
 }
 
 /// Faults of one row, by column name (extension columns are not static).
@@ -203,6 +207,7 @@ impl Decoder {
             passed_on: HashSet::new(),
             counted: Counted::default(),
             above_schools: HashSet::new(),
+            erased: HashSet::new(),
         }
     }
 
@@ -237,6 +242,10 @@ impl Decoder {
             });
             self.counted = counted;
         }
+        if record.as_ref().is_some_and(|record| self.is_erased(id, record)) {
+            self.counted.add("", ConversionKind::Erased);
+            return Ok(());
+        }
         let rejected = !faults.is_empty();
         for (column, code, value) in faults {
             out(Decoded::Error(ImportError::new(&self.file, row.line, &column, code, &value)))?;
@@ -259,6 +268,19 @@ impl Decoder {
             self.above_schools.insert(id.to_owned());
         }
         out(Decoded::Row(staged))
+    }
+
+    /// The record is an erased person's.
+    fn is_erased<R: Record>(&self, id: &str, record: &R) -> bool {
+        if self.erased.is_empty() {
+            return false;
+        }
+        let person = R::ENTITY.kind == EntityType::User || R::ENTITY.identified_by == Some(EntityType::User);
+        let mut erased = person && self.erased.contains(id);
+        record.each_reference(&mut |field, id| {
+            erased |= field.csv == "userSourcedId" && self.erased.contains(id);
+        });
+        erased
     }
 
     /// The roles that a user of OneRoster 1.1 has: one at each of its orgs. Those of a user whose row was rejected count
@@ -442,6 +464,9 @@ impl Decoder {
         out: &mut dyn FnMut(Decoded) -> Result<(), Stopped>,
     ) -> Result<(), Stopped> {
         for reference in references(id, record) {
+            if self.erased.contains(&reference.1) {
+                continue; // whoever names the person is not at fault
+            }
             if self.passed_on.contains(&reference) {
                 continue;
             }

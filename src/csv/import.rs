@@ -1,6 +1,6 @@
 //! An import as it is handed in, waits for its turn and is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use super::stage::{Stager, Staging};
 use crate::command::CommandError;
 use crate::config::ImportsConfig;
 use crate::db::is_unavailable;
+use crate::erasure::erased;
 use crate::log::{AppendError, Log};
 use crate::roster::EntityType;
 
@@ -209,7 +210,8 @@ impl Run {
     /// Decodes in a thread of its own; stages what comes. Gives what was read and the number of errors.
     pub(super) async fn read(&mut self, upload: Upload) -> Result<(Read, i64), Failure> {
         let (items, mut received) = mpsc::channel::<Vec<Decoded>>(4);
-        let reader = tokio::task::spawn_blocking(move || read_package(upload, items));
+        let erased = erased(&self.log, &self.record.tenant).await?;
+        let reader = tokio::task::spawn_blocking(move || read_package(upload, erased, items));
         let (mut stager, blocks) = Stager::new();
         let mut rows: BTreeMap<&'static str, u64> = BTreeMap::new();
         let progress = &self.progress;
@@ -261,7 +263,7 @@ pub(super) struct Read {
     sha256: Option<Vec<u8>>,
 }
 
-fn read_package(upload: Upload, items: mpsc::Sender<Vec<Decoded>>) -> Read {
+fn read_package(upload: Upload, erased: HashSet<String>, items: mpsc::Sender<Vec<Decoded>>) -> Read {
     let mut read = Read { sha256: sha256(&upload.file).ok(), ..Read::default() };
     let mut package = match Package::open(upload) {
         Ok(package) => package,
@@ -270,6 +272,7 @@ fn read_package(upload: Upload, items: mpsc::Sender<Vec<Decoded>>) -> Read {
             return read;
         }
     };
+    package.erased = erased;
     read.edition = Some(package.edition.name());
     let adds_only = |f: &&DataFile| f.mode == Mode::Bulk && package.untold.contains(&f.kind);
     read.not_withdrawn = package.files.iter().filter(adds_only).map(|f| f.kind).collect();

@@ -32,6 +32,8 @@ pub struct Package {
     pub conversions: Vec<Conversion>,
     /// Orgs of OneRoster 1.1 that stand above schools.
     pub above_schools: HashSet<String>,
+    /// People who were erased: rows about them are left out.
+    pub erased: HashSet<String>,
 }
 
 /// One data file of the set.
@@ -79,6 +81,7 @@ impl Package {
             level,
             conversions: Vec::new(),
             above_schools: HashSet::new(),
+            erased: HashSet::new(),
         };
         let found = package.open_files(&manifest);
         if !manifest.readable {

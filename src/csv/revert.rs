@@ -59,7 +59,7 @@ pub async fn stage(
                   group by aggregate_type, aggregate_id) t
                 join lateral (
                   select * from events e where e.aggregate_type = t.aggregate_type and e.aggregate_id = t.aggregate_id
-                     and e.sequence = t.sequence limit 1) own on true
+                     and e.sequence = t.sequence limit 1) own on own.salt is not null
                 left join lateral (
                   select * from events e where e.aggregate_type = t.aggregate_type and e.aggregate_id = t.aggregate_id
                      and e.sequence = t.first - 1 limit 1) b on true",
@@ -97,7 +97,7 @@ async fn stage_one<R: Record>(stager: &mut Stager, touched: Touched) -> Result<(
         (Some(kind), Some(version), Some(payload)) => Some(read(kind, version, payload)?),
         _ => None,
     };
-    let withdrawn = matches!(before, None | Some(Event::Withdrawn { .. }));
+    let withdrawn = before.as_ref().is_none_or(Event::withdraws);
     // What was not there before is withdrawn as the import left it.
     let event = match before {
         Some(before) => before,

@@ -109,7 +109,7 @@ pub fn delta(tenant: &Tenant, kind: EntityType, from: &Side<'_>, to: &Side<'_>) 
     }
     let last = |position: i64| {
         format!(
-            "(select e.position, e.recorded_at, e.event_type = 'Withdrawn' as withdrawn, (e.payload -> 'record')::text as record
+            "(select e.position, e.recorded_at, e.event_type in ('Withdrawn', 'Erased') as withdrawn, (e.payload -> 'record')::text as record
                 from events e
                where e.aggregate_type = '{}' and e.aggregate_id = $1 || '/' || c.id and e.position <= {position}
                order by e.sequence desc limit 1)",

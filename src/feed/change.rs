@@ -17,7 +17,6 @@ pub enum Kind {
     Changed,
     Deleted,
     Restored,
-    /// No event of this version leads to it.
     Erased,
 }
 
@@ -28,7 +27,11 @@ impl Kind {
         (Self::Changed, "CHANGED", "It changed in the members that `changed` names."),
         (Self::Deleted, "DELETED", "It is `tobedeleted` now; its members are the last known."),
         (Self::Restored, "RESTORED", "It is `active` again; `changed` names what else is new."),
-        (Self::Erased, "ERASED", "Its personal data was removed from the log. Not written by this version."),
+        (
+            Self::Erased,
+            "ERASED",
+            "A person was erased: the hub and its log hold no personal data of this person any more. Whoever keeps a copy is to delete it.",
+        ),
     ];
 
     /// As GraphQL has it.
@@ -155,6 +158,7 @@ impl Row {
         let kind = match self.event_type.as_str() {
             "Withdrawn" => Kind::Deleted,
             "Restored" => Kind::Restored,
+            "Erased" => Kind::Erased,
             _ if self.sequence == 1 => Kind::Created,
             _ => Kind::Changed,
         };

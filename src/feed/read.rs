@@ -148,7 +148,7 @@ fn select<'a>(
     }
     if filter.kinds().len() < Kind::ALL.len() {
         sql.push(
-            " and (case e.event_type when 'Withdrawn' then 'deleted' when 'Restored' then 'restored' else
+            " and (case e.event_type when 'Withdrawn' then 'deleted' when 'Restored' then 'restored' when 'Erased' then 'erased' else
                           case e.sequence when 1 then 'created' else 'changed' end end) = any(",
         );
         sql.push_bind(filter.kinds().iter().map(|kind| kind.word()).collect::<Vec<_>>()).push(")");

@@ -211,7 +211,7 @@ fn conversion_fields() -> Fields<Conversion> {
             "kind",
             text(),
             |c| Some(serde_json::to_value(c.kind).ok()?.as_str()?.into()),
-            "fileNotRead, dropped, renamed, nullWord, mapped, repaired or accepted.",
+            "fileNotRead, dropped, renamed, nullWord, mapped, repaired, accepted or erased.",
         ),
         (
             "rows",

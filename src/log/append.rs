@@ -78,6 +78,9 @@ pub enum AppendError {
     Conflict,
     #[error("there is no tenant {0}")]
     UnknownTenant(Tenant),
+    /// A person who was erased may be recorded again only once that has been lifted.
+    #[error("the person was erased; who has come back is recorded again after the erasure has been lifted")]
+    Erased,
     /// The read models were made by other projections than this program's.
     #[error("the read models of {0} were made by another version of the projections; run `rosterhub rebuild`")]
     OtherProjections(Tenant),
@@ -259,6 +262,7 @@ impl AppendTransaction {
         .await
         .map_err(AppendError::of)?;
         self.recorded_at = Some(recorded_at);
+        self.forbid_erased(events).await?;
         // Events of a writer that knows no projections, if any, are caught up with here.
         let types = (from == self.head).then(|| {
             let mut types = column(|e| e.aggregate_type);
@@ -274,6 +278,26 @@ impl AppendTransaction {
         self.head += events.len() as i64;
         self.log.projections.apply(&mut self.tx, &self.tenant, from, self.head, types.as_deref()).await?;
         Ok(())
+    }
+
+    /// Who was erased does not come back unnoticed. (What names the person is refused for naming one who is not there.)
+    async fn forbid_erased(&mut self, events: &[&NewEvent]) -> Result<(), AppendError> {
+        let people: Vec<&str> = events
+            .iter()
+            .filter(|event| event.event_type == "Restored" && ["user", "demographics"].contains(&event.aggregate_type))
+            .map(|event| event.sourced_id.as_str())
+            .collect();
+        if people.is_empty() {
+            return Ok(());
+        }
+        let erased: bool = sqlx::query_scalar(
+            "select exists (select from erasures where tenant = $1 and sourced_id = any($2) and lifted_at is null)",
+        )
+        .bind(self.tenant.as_str())
+        .bind(&people)
+        .fetch_one(&mut *self.tx)
+        .await?;
+        if erased { Err(AppendError::Erased) } else { Ok(()) }
     }
 
     /// Makes everything visible at once, and wakes readers that wait in this process.

@@ -8,6 +8,7 @@
 //!   when it comes, goes or leads elsewhere.
 
 mod rebuild;
+mod replay;
 mod shadow;
 
 use sha2::{Digest, Sha256};
@@ -46,8 +47,16 @@ pub struct Projection {
     columns: String,
     file: &'static str,
 
+    /// Of the events in a range of positions.
     statement: String,
+    /// Of the events at the positions listed.
+    replay: String,
 }
+
+/// How a statement names the events that it is about: `$2` and `$3` are positions.
+const RANGE: &str = "e.position > $2 and e.position <= $3";
+/// `$2` are the positions, `$3` is the last of all.
+const LISTED: &str = "e.position = any($2)";
 
 /// All projections, ready to run.
 pub struct Projections {
@@ -124,16 +133,17 @@ impl Projection {
         let own = header(file, "events");
         let parts: Vec<Part> = Part::all(file);
         let types = own.iter().map(|t| format!("'{t}'")).collect::<Vec<_>>().join(", ");
-        let wholes = wholes(&own, &parts);
         let list = columns.join(", ");
-        let statement = format!(
-            "with changes as materialized (
+        let statement = |events: &str| {
+            let wholes = wholes(&own, &parts, events);
+            format!(
+                "with changes as materialized (
   select distinct on (e.aggregate_type, e.aggregate_id, e.unit)
          e.tenant, e.aggregate_type, substr(e.aggregate_id, length(e.tenant) + 2) as sourced_id,
          e.unit as since, e.sequence, {STATUS} as status,
          e.recorded_at as date_last_modified, {DIGEST} as digest, p.record
     from events e, {RECORD}
-   where e.tenant = $1 and e.position > $2 and e.position <= $3 and e.aggregate_type in ({types})
+   where e.tenant = $1 and {events} and e.aggregate_type in ({types})
    order by e.aggregate_type, e.aggregate_id, e.unit, e.position desc),
 {wholes}made as materialized (
 {file}),
@@ -150,14 +160,16 @@ stood as (
 passed as (
   insert into {name}_history ({list}, until) select * from versions where until is not null)
 insert into {name} ({list}, until) select v.* from (select count(*) from moved) first, versions v where v.until is null"
-        );
+            )
+        };
+        let (statement, replay) = (statement(RANGE), statement(LISTED));
         let mut reads = own;
         reads.extend(parts.iter().map(|p| p.kind));
-        Self { name, reads, columns: list + ", until", file, statement }
+        Self { name, reads, columns: list + ", until", file, statement, replay }
     }
 }
 
-const STATUS: &str = "case e.event_type when 'Withdrawn' then 'tobedeleted' else 'active' end";
+const STATUS: &str = "case when e.event_type in ('Withdrawn', 'Erased') then 'tobedeleted' else 'active' end";
 const DIGEST: &str = "sha256(convert_to(p.record::text, 'UTF8'))";
 /// Out of the payload once, however often it is used.
 const RECORD: &str = "lateral (select e.payload -> 'record' as record offset 0) p";
@@ -184,13 +196,13 @@ impl Part {
     }
 
     /// Which records this part touches: the one it names, and the one it named before.
-    fn touched(&self) -> String {
+    fn touched(&self, events: &str) -> String {
         let Self { kind, member, edge } = self;
         let of = |event: &str| format!("{event}.payload -> 'record' -> '{member}' ->> 'sourcedId'");
         let visible = if *edge {
             format!(
                 " and (b.position is null or {} is distinct from {}
-          or (e.event_type = 'Withdrawn') <> (b.event_type = 'Withdrawn'))",
+          or (e.event_type in ('Withdrawn', 'Erased')) <> (b.event_type in ('Withdrawn', 'Erased')))",
                 of("b"),
                 of("e")
             )
@@ -203,7 +215,7 @@ impl Part {
          left join events b on b.aggregate_type = e.aggregate_type and b.aggregate_id = e.aggregate_id
                and b.sequence = nullif(e.sequence - 1, 0),
          lateral (values ({}), ({})) as whole(sourced_id)
-   where e.tenant = $1 and e.position > $2 and e.position <= $3 and e.aggregate_type = '{kind}'
+   where e.tenant = $1 and {events} and e.aggregate_type = '{kind}'
      and whole.sourced_id is not null{visible}",
             of("e"),
             of("b"),
@@ -212,12 +224,12 @@ impl Part {
 }
 
 /// The CTE `wholes`, or nothing for a read model whose rows are made of one record each.
-fn wholes(own: &[&str], parts: &[Part]) -> String {
+fn wholes(own: &[&str], parts: &[Part], events: &str) -> String {
     if parts.is_empty() {
         return String::new();
     }
     let kind = own.first().copied().unwrap_or_default();
-    let touched = parts.iter().map(Part::touched).collect::<Vec<_>>().join("\n  union\n");
+    let touched = parts.iter().map(|part| part.touched(events)).collect::<Vec<_>>().join("\n  union\n");
     format!(
         "touched (sourced_id, since, date_last_modified) as materialized (
 {touched}

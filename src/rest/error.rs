@@ -274,6 +274,7 @@ impl From<CommandError> for HubError {
         match error {
             CommandError::Unavailable(_) => Self::unavailable(),
             CommandError::Conflict => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
+            CommandError::Erased => Self::new(StatusCode::CONFLICT, "erased", format!("{error}.")),
             CommandError::Rejected(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "rejected", error.to_string()),
             CommandError::Internal(error) => {
                 tracing::error!(error, "a command failed");

@@ -44,6 +44,10 @@ clients! {
     Follower: &[Scope::Roster];
     /// A client that may have its changes sent.
     Subscriber: SUBSCRIBER;
+    /// A client that may erase people.
+    Eraser: &[Scope::Erase];
+    /// A client that may look into history and be given proofs.
+    Auditor: &[Scope::Audit];
     /// A client that may be told of something that happens to the hub.
     Noticed: NOTICED;
 }

@@ -3,10 +3,12 @@
 pub mod address;
 pub mod admission;
 pub mod answer;
+pub mod audit;
 pub mod batch;
 pub mod changes;
 pub mod compression;
 pub mod deliveries;
+pub mod erasures;
 pub mod error;
 pub mod event_types;
 pub mod events;
@@ -44,10 +46,12 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tower_layer::Layer as _;
 
+use crate::audit::{Audit, AuditError};
 use crate::auth::{Auth, AuthError};
 use crate::config::Config;
 use crate::csv::intake::Intake;
 use crate::csv::uploads::Uploads;
+use crate::erasure::Erasures;
 use crate::feed::Feed;
 use crate::graphql::sessions::Sessions;
 use crate::graphql::{Gateway, http};
@@ -80,6 +84,8 @@ pub struct Hub {
     pub imports: Intake,
     pub uploads: Uploads,
     pub webhooks: Webhooks,
+    pub audit: Audit,
+    pub erasures: Erasures,
     /// How many exports may still begin.
     exports: Arc<Semaphore>,
     counts: Counts,
@@ -94,6 +100,8 @@ const VALIDATORS: u64 = 100_000;
 pub enum OpenError {
     #[error(transparent)]
     Auth(#[from] AuthError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error(transparent)]
     PublicUrl(#[from] BadPublicUrl),
     #[error(transparent)]
@@ -115,6 +123,8 @@ impl Hub {
             feed,
             uploads: Uploads::new(&imports, &config),
             webhooks: Webhooks::open(&config)?,
+            audit: Audit::open(log.clone(), &config)?,
+            erasures: Erasures::new(log.clone()),
             imports,
             exports: Arc::new(Semaphore::new(config.max_exports.max(1))),
             counts: Counts::new(log.db().clone()),
@@ -146,6 +156,8 @@ fn router(hub: Hub) -> Router {
         .merge(webhooks::router())
         .merge(deliveries::router())
         .merge(notices::router())
+        .merge(audit::router())
+        .merge(erasures::router())
         .merge(event_types::router())
         .fallback(async || HubError::unknown_path())
         .method_not_allowed_fallback(async || HubError::wrong_verb())

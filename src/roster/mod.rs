@@ -4,6 +4,7 @@
 //! parsing, validation, references and the read models' columns; nothing else in the program spells these facts.
 
 pub mod entities;
+pub mod erase;
 pub mod error_list;
 pub mod fault;
 pub mod field;

@@ -47,6 +47,22 @@ pub async fn database() -> String {
     postgres.url(&name)
 }
 
+/// A connection that may do everything with the database of this URL, even what the hub may not.
+pub async fn superuser(url: &str) -> sqlx::PgConnection {
+    let name = url.split('?').next().and_then(|url| url.rsplit('/').next()).unwrap();
+    sqlx::PgConnection::connect(&POSTGRES.get().unwrap().admin_url(name)).await.unwrap()
+}
+
+/// A copy of a database that nobody is connected to.
+pub async fn copy(url: &str) -> String {
+    let postgres = POSTGRES.get().unwrap();
+    let from = url.split('?').next().and_then(|url| url.rsplit('/').next()).unwrap();
+    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut admin = sqlx::PgConnection::connect(&postgres.admin_url("postgres")).await.unwrap();
+    admin.execute(format!("create database {name} template {from} owner rosterhub").as_str()).await.unwrap();
+    postgres.url(&name)
+}
+
 /// The log, opened in the test's process.
 pub async fn open(url: &str) -> Log {
     Log::open(Db::open(url, 40).await.unwrap()).await.unwrap()

@@ -14,7 +14,7 @@ use crate::roster::japan::extension_of_column;
 use crate::roster::{Code, EntityType};
 
 /// Faults of a request that are none of a document: code, English, Japanese.
-const FURTHER: [(&str, &str, &str); 2] = [
+const FURTHER: [(&str, &str, &str); 3] = [
     (
         "IDEMPOTENCY_MISMATCH",
         "The idempotency key was used for another request.",
@@ -24,6 +24,11 @@ const FURTHER: [(&str, &str, &str); 2] = [
         "CONFLICT",
         "Others changed the record again and again meanwhile. Try again.",
         "ほかの変更と繰り返し競合しました。もう一度試してください。",
+    ),
+    (
+        "ERASED",
+        "The person was erased. Who has come back is recorded again after the erasure has been lifted.",
+        "この人物のデータは消去済みです。復帰した場合は、消去の解除後に再び登録できます。",
     ),
 ];
 
@@ -66,6 +71,7 @@ pub fn user_errors(error: WriteError, places: &[Place], batch: bool) -> Result<V
         }
         WriteError::OtherRequest => vec![further(0, Some("idempotencyKey"))],
         WriteError::Command(CommandError::Conflict) => vec![further(1, None)],
+        WriteError::Command(CommandError::Erased) => vec![further(2, None)],
         WriteError::Command(error) => return Err(error.into()),
     })
 }
@@ -81,7 +87,10 @@ impl From<CommandError> for Refusal {
         match error {
             CommandError::Unavailable(_) => Self::new(ErrorCode::Unavailable, "The database is away; ask again."),
             // The documents have been checked before; what is left is no mistake of the client.
-            CommandError::Conflict | CommandError::Rejected(Rejected(_)) | CommandError::Internal(_) => {
+            CommandError::Conflict
+            | CommandError::Erased
+            | CommandError::Rejected(Rejected(_))
+            | CommandError::Internal(_) => {
                 tracing::error!(%error, "a mutation failed");
                 Self::new(ErrorCode::Internal, "The hub failed; the failure has been logged.")
             }
