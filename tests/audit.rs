@@ -9,8 +9,11 @@ use sqlx::Executor;
 
 use crate::support::{self, EVERYTHING, Server, bulk, city, delta, put, token, until};
 
-const SETTINGS: [(&str, &str); 2] =
-    [("ROSTERHUB_AUDIT_SECONDS", "0.05"), ("ROSTERHUB_AUDIT_ORIGIN", "rosterhub.example")];
+const SETTINGS: [(&str, &str); 3] = [
+    ("ROSTERHUB_AUDIT_SECONDS", "0.05"),
+    ("ROSTERHUB_AUDIT_CHECKPOINT_SECONDS", "0"),
+    ("ROSTERHUB_AUDIT_ORIGIN", "rosterhub.example"),
+];
 
 async fn server() -> Server {
     let url = support::database().await;
@@ -81,7 +84,7 @@ async fn each_kind_of_tampering_is_found_and_named() {
     assert_eq!(verify(&url, &[]), (0, vec![]));
     let (a, b) = (first.0, second.0);
     let cases = [
-        ("update events set payload = replace(payload::text, 'name', 'Name')::json where position = 5", "changed 5-5".to_owned()),
+        ("update events set payload = replace(payload::text, 'Recorded', 'Restored')::json where position = 5", "changed 5-5".to_owned()),
         ("update events set payload = (payload::text || ' ')::json where position = 5", "changed 5-5".to_owned()),
         ("update events set metadata = '{}' where position = 6", "changed 6-6".to_owned()),
         ("update events set recorded_at = recorded_at + interval '1 microsecond' where position = 7", "changed 7-7".to_owned()),
