@@ -10,6 +10,7 @@ mod corpus;
 mod crash;
 mod decisions;
 mod editions;
+mod erasure;
 mod exports;
 mod feed;
 mod filters;

@@ -47,10 +47,14 @@ pub async fn database() -> String {
     postgres.url(&name)
 }
 
-/// A connection that may do everything with the database of this URL, even what the hub may not.
-pub async fn superuser(url: &str) -> sqlx::PgConnection {
+/// The URL of a database for the superuser, who may do even what the hub may not.
+pub fn admin_url(url: &str) -> String {
     let name = url.split('?').next().and_then(|url| url.rsplit('/').next()).unwrap();
-    sqlx::PgConnection::connect(&POSTGRES.get().unwrap().admin_url(name)).await.unwrap()
+    POSTGRES.get().unwrap().admin_url(name)
+}
+
+pub async fn superuser(url: &str) -> sqlx::PgConnection {
+    sqlx::PgConnection::connect(&admin_url(url)).await.unwrap()
 }
 
 /// A copy of a database that nobody is connected to.
