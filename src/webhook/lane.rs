@@ -23,8 +23,8 @@ use super::queue::Queue;
 use super::recorder::{Attempt, Delivery, Recorder, Report, Telling};
 use super::selection::Selection;
 use super::sender::{Outcome, Request, Sender};
-use super::signature::{SigningKey, sign};
-use super::{deliveries, secret, source};
+use super::signature::sign;
+use super::{deliveries, keys, secret, source};
 use crate::auth::{Scope, Scopes, Vault};
 use crate::config::WebhooksConfig;
 use crate::feed::{Change, Detail, Feed, Shown};
@@ -62,7 +62,7 @@ struct Target {
     endpoint: Endpoint,
     url: Url,
     headers: Headers,
-    keys: Vec<SigningKey>,
+    keys: Vec<keys::Current>,
     selection: Selection,
     filter: Option<RecordFilter>,
     feed: crate::feed::Filter,
@@ -130,7 +130,7 @@ impl Target {
         if endpoint.state != State::Active {
             return Ok(None);
         }
-        let keys = super::keys::current(&mut conn, tenant, &world.vault, id).await?;
+        let keys = keys::current(&mut conn, tenant, &world.vault, id).await?;
         drop(conn);
         let headers = match &endpoint.headers {
             Some(sealed) => secret::open_headers(&world.vault, id, sealed)?,
@@ -168,7 +168,7 @@ enum OpenError {
     #[error(transparent)]
     Secret(#[from] secret::SecretError),
     #[error(transparent)]
-    Keys(#[from] super::keys::KeysError),
+    Keys(#[from] keys::KeysError),
     #[error("what is written down of it is damaged")]
     Damaged,
 }
@@ -482,7 +482,8 @@ impl Lane {
             let body = message.body(&tenant, &content, target.shown);
             let at = Utc::now();
             let timestamp = at.timestamp();
-            let signature = sign(&target.keys, &message.id, timestamp, &body);
+            let keys = target.keys.iter().filter(|current| current.holds(at)).map(|current| &current.key);
+            let signature = sign(keys, &message.id, timestamp, &body);
             let (url, headers, id) = (&target.url, &target.headers[..], message.id.as_str());
             let outcome =
                 world.sender.send(Request { url, id, timestamp, signature, headers, body: Bytes::from(body) }).await;
