@@ -258,9 +258,8 @@ impl Lane {
             }
             let now = Instant::now();
             while now < lease && !self.disabled && under_way.len() < self.pace.at_a_time() && self.pace.may_send(now) {
-                // An endpoint that took nothing is tried with what is due first.
-                let probe = if self.pace.is_open() { self.queue.soonest() } else { None };
-                let message = probe.or_else(|| self.queue.take(now, self.world.settings.max_pending));
+                let most = self.world.settings.max_pending;
+                let message = if self.pace.is_open() { self.queue.probe(most) } else { self.queue.take(now, most) };
                 let Some(message) = message else { break };
                 self.pace.sent(now);
                 self.under_way.insert(message.sequence, (now, Message { content: None, ..message.clone() }));
@@ -357,8 +356,10 @@ impl Lane {
     }
 
     fn wants_more(&self) -> bool {
-        let room = self.queue.fresh() < AHEAD && self.queue.waiting() < self.world.settings.max_pending;
-        room && !self.disabled && !self.pace.is_open()
+        // An endpoint that takes nothing leaves all in the log but what it is tried with.
+        let ahead = if self.pace.is_open() { 1 } else { AHEAD };
+        let room = self.queue.fresh() < ahead && self.queue.waiting() < self.world.settings.max_pending;
+        room && !self.disabled
     }
 
     /// Somebody changed the endpoint, or its client. False: there is nothing more to do.
