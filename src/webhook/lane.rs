@@ -564,9 +564,11 @@ impl Lane {
         }
     }
 
-    /// Tells of an endpoint that fails for long, and disables it in the end.
+    /// Tells of an endpoint that fails for long, and disables it in the end. Not before it has failed here: time in which
+    /// nobody tried is not its fault.
     fn judge(&mut self) {
-        let Some(since) = self.failing_since.filter(|_| !self.disabled) else { return };
+        let tried = self.last != (None, None);
+        let Some(since) = self.failing_since.filter(|_| tried && !self.disabled) else { return };
         let most = self.world.settings.disable_hours * 3_600.0;
         let failing = (Utc::now() - since).as_seconds_f64();
         if failing >= most {
