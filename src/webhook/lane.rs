@@ -380,6 +380,8 @@ impl Lane {
                     }
                     self.pace.set_rate(target.endpoint.rate);
                     self.target = Arc::new(target);
+                    // So that what is done with is not taken up again.
+                    self.world.recorder.settled().await;
                     match self.restore().await {
                         Ok(()) => return true,
                         Err(error) => tracing::warn!(endpoint = %self.id, %error, "trying again"),
