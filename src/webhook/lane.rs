@@ -525,7 +525,9 @@ impl Lane {
             (self.failing_since, self.warned) = (None, 0);
             return self.finish(message, "delivered", now);
         }
-        let since = *self.failing_since.get_or_insert(at);
+        // Not by the order in which answers come: what was sent at a time failed together.
+        let since = self.failing_since.map_or(at, |since| since.min(at));
+        self.failing_since = Some(since);
         let error = outcome.failure.filter(|_| outcome.status.is_none()).map(|failure| failure.name().to_owned());
         self.last = (outcome.status, error);
         let schedule = &self.world.settings.retry_seconds;

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use super::{another, deliveries, register, server, server_with, write_org};
+use super::{another, attempts, deliveries, register, server, server_with, write_org};
 use crate::support::receiver::{Answer, Call, Receiver, assert_chain, fails_at_random, first, sequences};
 use crate::support::{Server, put, until};
 
@@ -195,11 +196,15 @@ async fn fifo_holds_while_messages_fail_at_random() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_takes_nothing_is_tried_with_one_message_at_a_time() {
     let (receiver, url) = Receiver::with(|_| Answer::Held).await;
-    let settings = [("ROSTERHUB_WEBHOOKS_CONCURRENCY", "8"), ("ROSTERHUB_WEBHOOKS_TIMEOUT_SECONDS", "60")];
+    let settings = [
+        ("ROSTERHUB_WEBHOOKS_CONCURRENCY", "8"),
+        ("ROSTERHUB_WEBHOOKS_TIMEOUT_SECONDS", "60"),
+        ("ROSTERHUB_WEBHOOKS_RETRY_SECONDS", "0.2"),
+    ];
     let server = server_with(&settings).await;
     let (other, others_url) = Receiver::start(&[]).await;
     let other_endpoint = register(&server, json!({ "url": others_url, "types": ["org.*"] })).await;
-    register(&server, json!({ "url": url, "types": ["org.*"] })).await;
+    let endpoint = register(&server, json!({ "url": url, "types": ["org.*"] })).await;
     write_orgs(&server, "a", 30).await;
     receiver.until("as many come as may", |calls| calls.len() == 8).await;
     assert_eq!(receiver.calls()[7].at_a_time, 8);
@@ -223,6 +228,17 @@ async fn an_endpoint_that_takes_nothing_is_tried_with_one_message_at_a_time() {
     receiver.until_accepted(34).await;
     other.until_accepted(34).await;
     assert_chain(&receiver.calls());
+    // From the end of an attempt to the next: two tenths of a second, less a fifth.
+    let mut tried = Vec::new();
+    for message in first(&receiver.calls()[..12]) {
+        for attempt in attempts(&server, &endpoint, message.id()).await {
+            let begin: DateTime<Utc> = attempt["at"].as_str().unwrap().parse().unwrap();
+            tried.push((begin, begin + TimeDelta::milliseconds(attempt["latencyMs"].as_f64().unwrap() as i64)));
+        }
+    }
+    tried.sort();
+    let waited: Vec<i64> = tried[7..12].windows(2).map(|pair| (pair[1].0 - pair[0].1).num_milliseconds()).collect();
+    assert!(waited.iter().all(|waited| *waited >= 150), "{waited:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
