@@ -1,6 +1,6 @@
 //! A receiver of webhooks on loopback: keeps what comes, in its order, and answers as it is told.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -77,8 +77,8 @@ pub struct Receiver {
 impl Receiver {
     /// Answers with these statuses, one after the other, then 204.
     pub async fn start(statuses: &[u16]) -> (Self, String) {
-        let mut statuses = statuses.to_vec().into_iter();
-        Self::with(move |_| Answer::Status(statuses.next().unwrap_or(204))).await
+        let mut statuses = VecDeque::from(statuses.to_vec());
+        Self::with(move |_| Answer::Status(statuses.pop_front().unwrap_or(204))).await
     }
 
     /// Answers each message as the script says.
