@@ -459,7 +459,7 @@ async fn aside(
     let head = hub.log.head(&client.tenant).await?.unwrap_or_default();
     let (id, body) = message::aside(&client.tenant, kind, head, data);
     let timestamp = Utc::now().timestamp();
-    let signature = sign(&keys, &id, timestamp, &body);
+    let signature = sign(keys.iter().map(|current| &current.key), &id, timestamp, &body);
     let request = Request { url: &url, id: &id, timestamp, signature, headers: &headers, body: body.into() };
     Ok(hub.webhooks.sender.send(request).await)
 }
