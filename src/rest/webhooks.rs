@@ -119,8 +119,10 @@ fn given<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Res
 #[schemars(rename = "Webhook", deny_unknown_fields)]
 pub struct Shown {
     id: Uuid,
-    /// It is told what this client may see.
+    /// It is told what this client may see,
     client: Uuid,
+    /// as far as these scopes reach.
+    scopes: Vec<&'static str>,
     url: String,
     description: String,
     types: Vec<String>,
@@ -222,17 +224,17 @@ async fn own(hub: &Hub, client: &Client, id: Uuid) -> Result<Endpoint, HubError>
     Err(HubError::new(StatusCode::FORBIDDEN, "forbidden", message))
 }
 
-fn check(hub: &Hub, client: &Client, endpoint: &Endpoint) -> Result<(), HubError> {
+fn check(hub: &Hub, endpoint: &Endpoint) -> Result<(), HubError> {
     hub.webhooks.sender.check_url(&endpoint.url).map_err(|bad| HubError::bad_request(bad.to_string()))?;
     if endpoint.types.is_empty() || endpoint.types.len() > MOST_TYPES {
         return Err(HubError::bad_request(format!("types names 1 to {MOST_TYPES} event types.")));
     }
     let selection = Selection::parse(&endpoint.types).map_err(|bad| HubError::bad_request(format!("{bad}.")))?;
-    if selection.seen_with(client.scopes).is_empty() {
+    if selection.seen_with(endpoint.scopes).is_empty() {
         return Err(HubError::new(
             StatusCode::FORBIDDEN,
             "insufficient_scope",
-            "The client has no scope for any of these event types; the list of event types names what each needs.",
+            "No scope of the token is for any of these event types; the list of event types names what each needs.",
         ));
     }
     if let Some(filter) = &endpoint.filter {
@@ -273,6 +275,7 @@ fn shown(hub: &Hub, endpoint: Endpoint, place: Option<Place>) -> Result<Shown, H
     Ok(Shown {
         id: endpoint.id,
         client: endpoint.client,
+        scopes: endpoint.scopes.names(),
         url: endpoint.url,
         description: endpoint.description,
         types: endpoint.types,
@@ -318,6 +321,7 @@ async fn create(Subscriber(client): Subscriber, State(hub): State<Hub>, bytes: B
     let endpoint = Endpoint {
         id,
         client: client.id,
+        scopes: client.scopes,
         url: new.url,
         description: new.description,
         types: new.types,
@@ -334,7 +338,7 @@ async fn create(Subscriber(client): Subscriber, State(hub): State<Hub>, bytes: B
         created_at: Utc::now(),
         updated_at: Utc::now(),
     };
-    check(&hub, &client, &endpoint)?;
+    check(&hub, &endpoint)?;
     let (key, text) = match &new.secret {
         Some(_) if matches!(new.key, Some(KeyName::Ed25519)) => {
             return Err(HubError::bad_request("A secret can only be brought for hmac."));
@@ -416,6 +420,8 @@ async fn change(
     if let Some(headers) = &patch.headers {
         endpoint.headers = sealed(&hub, id, headers)?;
     }
+    // It may go elsewhere now, or say more: no more than this token may see.
+    endpoint.scopes = endpoint.scopes.and(client.scopes);
     endpoint.types = patch.types.unwrap_or(endpoint.types);
     endpoint.filter = patch.filter.unwrap_or(endpoint.filter);
     endpoint.payload = patch.payload.unwrap_or(endpoint.payload);
@@ -423,7 +429,7 @@ async fn change(
     endpoint.imports = patch.imports.unwrap_or(endpoint.imports);
     endpoint.rate = patch.rate.unwrap_or(endpoint.rate);
     endpoint.description = patch.description.unwrap_or(endpoint.description);
-    check(&hub, &client, &endpoint)?;
+    check(&hub, &endpoint)?;
     save(&hub, &client, endpoint).await
 }
 
