@@ -1,5 +1,7 @@
 //! Starts the real thing.
 
+pub mod receiver;
+
 use std::io::{BufRead, BufReader, Cursor};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
