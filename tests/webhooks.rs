@@ -1,5 +1,8 @@
 //! Webhooks, to a real receiver on loopback.
 
+mod guard;
+mod selection;
+
 use serde_json::{Value, json};
 
 use crate::support::receiver::Receiver;
