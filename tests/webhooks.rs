@@ -1,6 +1,8 @@
 //! Webhooks, to a real receiver on loopback.
 
+mod delivery;
 mod guard;
+mod lifecycle;
 mod selection;
 
 use serde_json::{Value, json};
@@ -16,10 +18,21 @@ const SETTINGS: [(&str, &str); 4] = [
 ];
 
 async fn server() -> Server {
+    server_with(&[]).await
+}
+
+/// With other settings than those of all.
+async fn server_with(settings: &[(&str, &str)]) -> Server {
     let url = support::database().await;
     assert_eq!(support::run(&url, &["tenant", "create", "midori"]).0, 0);
-    let mut server = Server::with(&url, &SETTINGS);
-    server.token = token(&url, "midori", &format!("{},webhooks", support::EVERYTHING));
+    let token = token(&url, "midori", &format!("{},webhooks", support::EVERYTHING));
+    another(&url, &token, settings)
+}
+
+/// A server on a database that has the tenant and the client.
+fn another(url: &str, token: &str, settings: &[(&str, &str)]) -> Server {
+    let mut server = Server::with(url, &[&SETTINGS, settings].concat());
+    token.clone_into(&mut server.token);
     server
 }
 
@@ -37,6 +50,25 @@ async fn register(server: &Server, body: Value) -> Value {
     let (_, trial) = ask(server, &format!("/{}/verify", made["id"].as_str().unwrap()), json!({})).await;
     assert_eq!((&trial["ok"], &trial["state"]), (&json!(true), &json!("active")), "{trial}");
     made
+}
+
+/// A resource below the webhooks, read.
+async fn read(server: &Server, path: &str) -> Value {
+    let answer = server.get(&format!("{}/rosterhub/v1/webhooks{path}", server.base)).await;
+    assert_eq!(answer.status(), 200, "{path}");
+    answer.json().await.unwrap()
+}
+
+/// Its delivery log, the youngest first.
+async fn deliveries(server: &Server, endpoint: &Value) -> Vec<Value> {
+    let log = read(server, &format!("/{}/deliveries?limit=1000", endpoint["id"].as_str().unwrap())).await;
+    log["deliveries"].as_array().unwrap().clone()
+}
+
+/// All attempts of a message.
+async fn attempts(server: &Server, endpoint: &Value, message: &str) -> Vec<Value> {
+    let delivery = read(server, &format!("/{}/deliveries/{message}", endpoint["id"].as_str().unwrap())).await;
+    delivery["attempts"].as_array().unwrap().clone()
 }
 
 async fn write_org(server: &Server, id: &str) {

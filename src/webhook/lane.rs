@@ -23,8 +23,8 @@ use super::queue::Queue;
 use super::recorder::{Attempt, Delivery, Recorder, Report, Telling};
 use super::selection::Selection;
 use super::sender::{Outcome, Request, Sender};
-use super::signature::{SigningKey, sign};
-use super::{catalogue, deliveries, secret, source};
+use super::signature::sign;
+use super::{catalogue, deliveries, keys, secret, source};
 use crate::auth::{Scope, Scopes, Vault};
 use crate::config::WebhooksConfig;
 use crate::feed::{Change, Detail, Feed, Shown};
@@ -62,7 +62,7 @@ struct Target {
     endpoint: Endpoint,
     url: Url,
     headers: Headers,
-    keys: Vec<SigningKey>,
+    keys: Vec<keys::Current>,
     scopes: Scopes,
     selection: Selection,
     filter: Option<RecordFilter>,
@@ -139,7 +139,7 @@ impl Target {
         if endpoint.state != State::Active {
             return Ok(None);
         }
-        let keys = super::keys::current(&mut conn, tenant, &world.vault, id).await?;
+        let keys = keys::current(&mut conn, tenant, &world.vault, id).await?;
         drop(conn);
         let headers = match &endpoint.headers {
             Some(sealed) => secret::open_headers(&world.vault, id, sealed)?,
@@ -184,7 +184,7 @@ enum OpenError {
     #[error(transparent)]
     Secret(#[from] secret::SecretError),
     #[error(transparent)]
-    Keys(#[from] super::keys::KeysError),
+    Keys(#[from] keys::KeysError),
     #[error("what is written down of it is damaged")]
     Damaged,
 }
@@ -274,9 +274,8 @@ impl Lane {
             }
             let now = Instant::now();
             while now < lease && !self.disabled && under_way.len() < self.pace.at_a_time() && self.pace.may_send(now) {
-                // An endpoint that took nothing is tried with what is due first.
-                let probe = if self.pace.is_open() { self.queue.soonest() } else { None };
-                let message = probe.or_else(|| self.queue.take(now, self.world.settings.max_pending));
+                let most = self.world.settings.max_pending;
+                let message = if self.pace.is_open() { self.queue.probe(most) } else { self.queue.take(now, most) };
                 let Some(message) = message else { break };
                 self.pace.sent(now);
                 self.under_way.insert(message.sequence, (now, Message { content: None, ..message.clone() }));
@@ -373,8 +372,10 @@ impl Lane {
     }
 
     fn wants_more(&self) -> bool {
-        let room = self.queue.fresh() < AHEAD && self.queue.waiting() < self.world.settings.max_pending;
-        room && !self.disabled && !self.pace.is_open()
+        // An endpoint that takes nothing leaves all in the log but what it is tried with.
+        let ahead = if self.pace.is_open() { 1 } else { AHEAD };
+        let room = self.queue.fresh() < ahead && self.queue.waiting() < self.world.settings.max_pending;
+        room && !self.disabled
     }
 
     /// Somebody changed the endpoint, or its client. False: there is nothing more to do.
@@ -395,6 +396,8 @@ impl Lane {
                     }
                     self.pace.set_rate(target.endpoint.rate);
                     self.target = Arc::new(target);
+                    // So that what is done with is not taken up again.
+                    self.world.recorder.settled().await;
                     match self.restore().await {
                         Ok(()) => return true,
                         Err(error) => tracing::warn!(endpoint = %self.id, %error, "trying again"),
@@ -500,7 +503,8 @@ impl Lane {
             let body = message.body(&tenant, &content, target.shown);
             let at = Utc::now();
             let timestamp = at.timestamp();
-            let signature = sign(&target.keys, &message.id, timestamp, &body);
+            let keys = target.keys.iter().filter(|current| current.holds(at)).map(|current| &current.key);
+            let signature = sign(keys, &message.id, timestamp, &body);
             let (url, headers, id) = (&target.url, &target.headers[..], message.id.as_str());
             let outcome =
                 world.sender.send(Request { url, id, timestamp, signature, headers, body: Bytes::from(body) }).await;
@@ -543,7 +547,9 @@ impl Lane {
             (self.failing_since, self.warned) = (None, 0);
             return self.finish(message, "delivered", now);
         }
-        let since = *self.failing_since.get_or_insert(at);
+        // Not by the order in which answers come: what was sent at a time failed together.
+        let since = self.failing_since.map_or(at, |since| since.min(at));
+        self.failing_since = Some(since);
         let error = outcome.failure.filter(|_| outcome.status.is_none()).map(|failure| failure.name().to_owned());
         self.last = (outcome.status, error);
         let schedule = &self.world.settings.retry_seconds;
@@ -584,9 +590,11 @@ impl Lane {
         }
     }
 
-    /// Tells of an endpoint that fails for long, and disables it in the end.
+    /// Tells of an endpoint that fails for long, and disables it in the end. Not before it has failed here: time in which
+    /// nobody tried is not its fault.
     fn judge(&mut self) {
-        let Some(since) = self.failing_since.filter(|_| !self.disabled) else { return };
+        let tried = self.last != (None, None);
+        let Some(since) = self.failing_since.filter(|_| tried && !self.disabled) else { return };
         let most = self.world.settings.disable_hours * 3_600.0;
         let failing = (Utc::now() - since).as_seconds_f64();
         if failing >= most {

@@ -77,7 +77,7 @@ pub struct Receiver {
 impl Receiver {
     /// Answers with these statuses, one after the other, then 204.
     pub async fn start(statuses: &[u16]) -> (Self, String) {
-        let mut statuses = statuses.to_vec().into_iter();
+        let mut statuses = Vec::from(statuses).into_iter();
         Self::with(move |_| Answer::Status(statuses.next().unwrap_or(204))).await
     }
 

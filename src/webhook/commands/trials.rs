@@ -91,7 +91,7 @@ impl Webhooks {
         let head = self.log.head(&client.tenant).await?.unwrap_or_default();
         let (id, body) = message::aside(&client.tenant, kind, head, data);
         let timestamp = Utc::now().timestamp();
-        let signature = sign(&keys, &id, timestamp, &body);
+        let signature = sign(keys.iter().map(|current| &current.key), &id, timestamp, &body);
         let request = Request { url: &url, id: &id, timestamp, signature, headers: &headers, body: body.into() };
         Ok(self.sender.send(request).await)
     }
