@@ -1,7 +1,9 @@
 //! Webhooks, to a real receiver on loopback.
 
 mod delivery;
+mod guard;
 mod lifecycle;
+mod selection;
 
 use serde_json::{Value, json};
 

@@ -122,7 +122,7 @@ impl Hub {
             graphql: Gateway::new(log.clone(), feed.clone(), imports.clone(), &config.graphql)?,
             feed,
             uploads: Uploads::new(&imports, &config),
-            webhooks: Webhooks::open(&config)?,
+            webhooks: Webhooks::open(log.clone(), &config)?,
             audit: Audit::open(log.clone(), &config)?,
             erasures: Erasures::new(log.clone()),
             imports,

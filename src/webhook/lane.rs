@@ -24,7 +24,7 @@ use super::recorder::{Attempt, Delivery, Recorder, Report, Telling};
 use super::selection::Selection;
 use super::sender::{Outcome, Request, Sender};
 use super::signature::sign;
-use super::{deliveries, keys, secret, source};
+use super::{catalogue, deliveries, keys, secret, source};
 use crate::auth::{Scope, Scopes, Vault};
 use crate::config::WebhooksConfig;
 use crate::feed::{Change, Detail, Feed, Shown};
@@ -63,6 +63,7 @@ struct Target {
     url: Url,
     headers: Headers,
     keys: Vec<keys::Current>,
+    scopes: Scopes,
     selection: Selection,
     filter: Option<RecordFilter>,
     feed: crate::feed::Filter,
@@ -102,7 +103,14 @@ struct Lane {
 }
 
 type Sent = (Message, DateTime<Utc>, Outcome);
-type Sending = futures::future::BoxFuture<'static, Result<Sent, (Message, sqlx::Error)>>;
+type Sending = futures::future::BoxFuture<'static, Result<Sent, (Message, Unsent)>>;
+
+/// Why no attempt was made.
+enum Unsent {
+    Sql(sqlx::Error),
+    /// The endpoint may not be told of it any more.
+    Hidden,
+}
 
 /// Delivers until told to stop: `standing` is closed, or says that the client has ended.
 pub async fn run(world: World, claim: Claim, mut standing: watch::Receiver<Standing>) {
@@ -124,6 +132,7 @@ pub async fn run(world: World, claim: Claim, mut standing: watch::Receiver<Stand
 }
 
 impl Target {
+    /// `scopes`: of its client.
     async fn open(world: &World, tenant: &Tenant, id: Uuid, scopes: Scopes) -> Result<Option<Self>, OpenError> {
         let mut conn = world.feed.log().db().acquire(tenant).await?;
         let Some(endpoint) = endpoint::find(&mut conn, tenant, None, id).await? else { return Ok(None) };
@@ -136,6 +145,7 @@ impl Target {
             Some(sealed) => secret::open_headers(&world.vault, id, sealed)?,
             None => Headers::new(),
         };
+        let scopes = scopes.and(endpoint.scopes);
         let url = Url::parse(&endpoint.url).map_err(|_| OpenError::Damaged)?;
         let selection = Selection::parse(&endpoint.types).map_err(|_| OpenError::Damaged)?.seen_with(scopes);
         let filter: Option<RecordFilter> =
@@ -146,6 +156,7 @@ impl Target {
             url,
             headers,
             keys,
+            scopes,
             feed: selection.filter(),
             selection,
             filter,
@@ -153,6 +164,11 @@ impl Target {
             shown: Shown { values: full, audit: scopes.has_any(&[Scope::Audit]) },
             endpoint,
         }))
+    }
+
+    /// Whether it may be told of events of this type.
+    fn may_see(&self, kind: &str) -> bool {
+        catalogue::find(kind).is_some_and(|event| self.scopes.has_any(&[event.scope()]))
     }
 
     fn passes(&self, change: &Change, roles: &[String]) -> bool {
@@ -476,10 +492,12 @@ impl Lane {
         Box::pin(async move {
             let content = match message.content.take() {
                 Some(content) => content,
+                // It was recorded while the scopes were others.
+                None if !target.may_see(&message.kind) => return Err((message, Unsent::Hidden)),
                 None => match source::read_again(world.feed.log(), &tenant, &message, target.detail).await {
                     Ok(Some(content)) => content,
-                    Ok(None) => return Err((message, sqlx::Error::RowNotFound)),
-                    Err(error) => return Err((message, error)),
+                    Ok(None) => return Err((message, Unsent::Sql(sqlx::Error::RowNotFound))),
+                    Err(error) => return Err((message, Unsent::Sql(error))),
                 },
             };
             let body = message.body(&tenant, &content, target.shown);
@@ -495,11 +513,15 @@ impl Lane {
     }
 
     /// What became of an attempt.
-    fn came_back(&mut self, sent: Result<Sent, (Message, sqlx::Error)>) {
+    fn came_back(&mut self, sent: Result<Sent, (Message, Unsent)>) {
         let now = Instant::now();
         let (mut message, at, outcome) = match sent {
             Ok(sent) => sent,
-            Err((message, error)) => {
+            Err((message, Unsent::Hidden)) => {
+                self.under_way.remove(&message.sequence);
+                return self.finish(message, "discarded", now);
+            }
+            Err((message, Unsent::Sql(error))) => {
                 self.under_way.remove(&message.sequence);
                 tracing::warn!(endpoint = %self.id, %error, "a message could not be read; trying again");
                 return self.queue.retry(message, now + AWAY);

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::message::Cursor;
-use crate::auth::{Scope, Scopes};
+use crate::auth::Scopes;
 use crate::log::Tenant;
 
 /// A lane as its owner begins with it.
@@ -32,7 +32,7 @@ type Row = (Uuid, i32, Vec<String>, bool);
 
 impl From<Row> for Standing {
     fn from((endpoint, change, scopes, ended): Row) -> Self {
-        let scopes = (!ended).then(|| scopes.iter().filter_map(|name| Scope::from_name(name)).collect());
+        let scopes = (!ended).then(|| Scopes::from_names(&scopes));
         Self { endpoint, change, scopes }
     }
 }
