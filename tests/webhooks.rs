@@ -4,13 +4,14 @@ mod delivery;
 mod guard;
 mod lifecycle;
 mod selection;
+mod statistics;
 
 use serde_json::{Value, json};
 
 use crate::support::receiver::Receiver;
 use crate::support::{self, Server, city, put, token, until};
 
-const SETTINGS: [(&str, &str); 4] = [
+pub const SETTINGS: [(&str, &str); 4] = [
     ("ROSTERHUB_WEBHOOKS_ALLOW_HTTP", "true"),
     ("ROSTERHUB_WEBHOOKS_NETWORKS", "127.0.0.0/8"),
     ("ROSTERHUB_WEBHOOKS_RETRY_SECONDS", "0.01,0.01,0.01,0.01"),

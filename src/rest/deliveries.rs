@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use chrono::{TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
@@ -15,15 +16,21 @@ use uuid::Uuid;
 use super::Hub;
 use super::error::HubError;
 use super::extract::{HubPath, HubQuery, Subscriber};
+use super::follow::time;
 use super::imports::number;
 use super::plans::known;
 use super::webhooks::body;
 use crate::webhook::deliveries::{self, STATES};
+use crate::webhook::statistics::Statistics;
+
+/// Hours that figures are of, when nobody says since when.
+pub const HOURS: i64 = 24;
 
 pub fn router() -> Router<Hub> {
     Router::new()
         .route("/webhooks/{id}/replay", post(replay))
         .route("/webhooks/{id}/recover", post(recover))
+        .route("/webhooks/{id}/statistics", get(statistics))
         .route("/webhooks/{id}/deliveries", get(log))
         .route("/webhooks/{id}/deliveries/{message}", get(delivery))
         .route("/webhooks/{id}/deliveries/{message}/resend", post(resend))
@@ -59,6 +66,18 @@ async fn recover(
 
 fn accepted(messages: u64) -> Response {
     (StatusCode::ACCEPTED, Json(Messages { messages })).into_response()
+}
+
+/// `GET /webhooks/{id}/statistics?since=`
+async fn statistics(
+    Subscriber(client): Subscriber,
+    State(hub): State<Hub>,
+    HubPath(id): HubPath<Uuid>,
+    HubQuery(query): HubQuery<HashMap<String, String>>,
+) -> Result<Json<Statistics>, HubError> {
+    known(&query, &["since"])?;
+    let since = time(&query, "since")?.unwrap_or_else(|| Utc::now() - TimeDelta::hours(HOURS));
+    Ok(Json(hub.webhooks.statistics(&client, id, since).await?))
 }
 
 /// Messages, the youngest first.

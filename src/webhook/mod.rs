@@ -22,6 +22,7 @@ pub mod selection;
 pub mod sender;
 pub mod signature;
 pub mod source;
+pub mod statistics;
 
 use std::sync::Arc;
 

@@ -1,10 +1,12 @@
 //! The delivery log of an endpoint, and sending again.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Since, WebhookError, invalid};
 use crate::auth::Client;
 use crate::webhook::deliveries::{self, Again, Attempt, Listed, Selection};
+use crate::webhook::statistics::{Statistics, statistics};
 use crate::webhook::{Webhooks, lanes};
 
 impl Webhooks {
@@ -31,6 +33,17 @@ impl Webhooks {
         let mut conn = self.log.db().acquire(&client.tenant).await?;
         let found = deliveries::find(&mut conn, &client.tenant, id, message).await?;
         found.ok_or(WebhookError::Unknown("message"))
+    }
+
+    /// How deliveries to an endpoint have gone since then.
+    pub async fn statistics(
+        &self,
+        client: &Client,
+        id: Uuid,
+        since: DateTime<Utc>,
+    ) -> Result<Statistics, WebhookError> {
+        self.find(client, id).await?;
+        Ok(statistics(&self.log, &client.tenant, id, since, Utc::now()).await?)
     }
 
     /// Sends a message once more, whatever became of it; how many messages that are.

@@ -50,13 +50,7 @@ impl Webhooks {
             updated_at: Utc::now(),
         };
         self.check(&endpoint)?;
-        let (key, text) = match &new.secret {
-            Some(_) if matches!(new.key, Some(KeyName::Ed25519)) => {
-                return Err(invalid("A secret can only be brought for hmac."));
-            }
-            Some(secret) => (SigningKey::parse(secret).map_err(invalid)?, secret.clone()),
-            None => made(new.key)?,
-        };
+        let (key, text) = signing_key(new.secret, new.key)?;
         let tenant = &client.tenant;
         let head = self.log.head(tenant).await?.unwrap_or_default();
         let mut tx = self.log.db().begin(tenant).await?;
@@ -156,10 +150,7 @@ impl Webhooks {
         if !(0.0..=8_760.0).contains(&overlap) {
             return Err(invalid("overlapHours is a number from 0 to 8760."));
         }
-        let (key, text) = match &rotation.secret {
-            Some(secret) => (SigningKey::parse(secret).map_err(invalid)?, secret.clone()),
-            None => made(rotation.key)?,
-        };
+        let (key, text) = signing_key(rotation.secret, rotation.key)?;
         let mut tx = self.log.db().begin(&client.tenant).await?;
         keys::add(&mut tx, &client.tenant, &self.vault, id, &key, overlap * 3_600.0).await.map_err(unusable)?;
         lanes::touched(&mut tx, id).await?;
@@ -215,10 +206,12 @@ fn challenge() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-fn made(kind: Option<KeyName>) -> Result<(SigningKey, String), WebhookError> {
-    let kind = match kind {
-        Some(KeyName::Ed25519) => KeyKind::Ed25519,
-        _ => KeyKind::Hmac,
-    };
-    SigningKey::make(kind).map_err(unusable)
+/// A key, and the text of it that is shown once: of the receiver's own secret, or made.
+fn signing_key(own: Option<String>, kind: Option<KeyName>) -> Result<(SigningKey, String), WebhookError> {
+    match (own, kind) {
+        (Some(_), Some(KeyName::Ed25519)) => Err(invalid("A secret can only be brought for hmac.")),
+        (Some(secret), _) => Ok((SigningKey::parse(&secret).map_err(invalid)?, secret)),
+        (None, Some(KeyName::Ed25519)) => SigningKey::make(KeyKind::Ed25519).map_err(unusable),
+        (None, _) => SigningKey::make(KeyKind::Hmac).map_err(unusable),
+    }
 }

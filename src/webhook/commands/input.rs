@@ -50,18 +50,21 @@ pub enum KeyName {
     Ed25519,
 }
 
-/// What is to be changed of an endpoint. What is not named stays as it is; null removes.
+/// What is to be changed of an endpoint. What is not named stays as it is.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookPatch {
     pub url: Option<String>,
     pub types: Option<Vec<String>>,
+    /// As of a new one; null removes it.
     #[serde(default, deserialize_with = "given")]
     pub filter: Option<Option<String>>,
     pub payload: Option<Payload>,
     pub order: Option<Order>,
     pub imports: Option<Imports>,
+    /// In place of all there were.
     pub headers: Option<BTreeMap<String, String>>,
+    /// As of a new one; null removes it.
     #[serde(default, deserialize_with = "given")]
     pub rate: Option<Option<i32>>,
     pub description: Option<String>,
@@ -77,9 +80,11 @@ fn given<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Res
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "WebhookRotation")]
 pub struct Rotation {
-    /// For which the old ones go on to sign beside it; 24 when it is left out.
+    /// Hours for which the old ones go on to sign beside it; 24 when it is left out.
     pub overlap_hours: Option<f64>,
+    /// A secret of the receiver's own; without it, one is made.
     pub secret: Option<String>,
+    /// Kind of the key that is made.
     pub key: Option<KeyName>,
 }
 
