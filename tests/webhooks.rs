@@ -14,13 +14,13 @@ use crate::support::{self, Server, city, put, token, until};
 
 /// A receiver that echoes challenges, and answers messages with the statuses that it is given, then 204.
 #[derive(Clone, Default)]
-struct Receiver {
-    got: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+pub(crate) struct Receiver {
+    pub(crate) got: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
     statuses: Arc<Mutex<Vec<u16>>>,
 }
 
 impl Receiver {
-    async fn start(statuses: &[u16]) -> (Self, String) {
+    pub(crate) async fn start(statuses: &[u16]) -> (Self, String) {
         let receiver = Self { statuses: Arc::new(Mutex::new(statuses.to_vec())), ..Self::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -29,7 +29,7 @@ impl Receiver {
         (receiver, address)
     }
 
-    fn messages(&self) -> Vec<Value> {
+    pub(crate) fn messages(&self) -> Vec<Value> {
         let got = self.got.lock().unwrap();
         got.iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
     }
@@ -53,7 +53,7 @@ const SETTINGS: [(&str, &str); 4] = [
     ("ROSTERHUB_WEBHOOKS_LEASE_SECONDS", "1"),
 ];
 
-async fn server() -> Server {
+pub(crate) async fn server() -> Server {
     let url = support::database().await;
     assert_eq!(support::run(&url, &["tenant", "create", "midori"]).0, 0);
     let mut server = Server::with(&url, &SETTINGS);
