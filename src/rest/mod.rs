@@ -114,7 +114,7 @@ impl Hub {
             graphql: Gateway::new(log.clone(), feed.clone(), imports.clone(), &config.graphql)?,
             feed,
             uploads: Uploads::new(&imports, &config),
-            webhooks: Webhooks::open(&config)?,
+            webhooks: Webhooks::open(log.clone(), &config)?,
             imports,
             exports: Arc::new(Semaphore::new(config.max_exports.max(1))),
             counts: Counts::new(log.db().clone()),
