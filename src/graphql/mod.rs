@@ -117,7 +117,13 @@ pub enum OpenError {
 }
 
 impl Gateway {
-    pub fn new(log: Log, feed: Feed, imports: Intake, webhooks: Webhooks, config: &GraphqlConfig) -> Result<Self, OpenError> {
+    pub fn new(
+        log: Log,
+        feed: Feed,
+        imports: Intake,
+        webhooks: Webhooks,
+        config: &GraphqlConfig,
+    ) -> Result<Self, OpenError> {
         let fingerprint = Fingerprint(log.projections().fingerprint().to_owned());
         let schema = schema::builder(config.introspection)
             .extension(render::Renderer)

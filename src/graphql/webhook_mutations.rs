@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use async_graphql::dynamic::{Field, FieldFuture, FieldValue, InputValue, Object, ResolverContext, SchemaBuilder, TypeRef};
+use async_graphql::dynamic::{
+    Field, FieldFuture, FieldValue, InputValue, Object, ResolverContext, SchemaBuilder, TypeRef,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -15,7 +17,7 @@ use super::webhook_objects::{HEADERS, Members, Shown, input, reading, taken};
 use super::webhooks::{Resolved, Webhook, desk, read};
 use crate::auth::Client;
 use crate::webhook::Webhooks;
-use crate::webhook::commands::{UNKNOWN, WebhookError, invalid};
+use crate::webhook::commands::{UNKNOWN, WebhookError};
 
 /// Statements of a mutation, about.
 pub const STATEMENTS: u64 = 8;
@@ -239,9 +241,8 @@ pub fn mutations(mutation: Object) -> Object {
         let field = Field::new(act.name, TypeRef::named(act.payload), move |ctx| {
             FieldFuture::new(async move { Ok(resolve(&ctx, act).await.unwrap_or_else(|refusal| refusal.null(&ctx))) })
         });
-        mutation.field(
-            field.description(act.doc).argument(InputValue::new("input", TypeRef::named_nn(act.input_name()))),
-        )
+        mutation
+            .field(field.description(act.doc).argument(InputValue::new("input", TypeRef::named_nn(act.input_name()))))
     })
 }
 
@@ -274,7 +275,7 @@ fn as_taken(act: &Act, input: &Json) -> Result<Map<String, Json>, Refusal> {
 
 fn read_as<T: DeserializeOwned>(json: Map<String, Json>) -> Result<T, WebhookError> {
     serde_json::from_value(Json::Object(json))
-        .map_err(|error| invalid(None, format!("The input is not as it should be: {error}.")))
+        .map_err(|error| WebhookError::Invalid("", format!("The input is not as it should be: {error}.")))
 }
 
 async fn carry_out(

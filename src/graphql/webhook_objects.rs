@@ -42,8 +42,7 @@ pub const WEBHOOK: Members = &[
     ("updatedAt", "DateTime!", "When it was changed last."),
 ];
 
-pub const COUNT: Members =
-    &[("state", "WebhookDeliveryState!", "It."), ("count", "Int!", "Messages that are in it.")];
+pub const COUNT: Members = &[("state", "WebhookDeliveryState!", "It."), ("count", "Int!", "Messages that are in it.")];
 
 pub const SECRET: Members = &[
     ("id", "ID!", "Of the key."),
@@ -59,7 +58,7 @@ pub const DELIVERY: Members = &[
     ("position", "Position!", "Where in the log it stands."),
     ("previousPosition", "Position!", "Where the message before it stands."),
     ("state", "WebhookDeliveryState!", "What became of it."),
-    (ATTEMPT_COUNT, "Int!", "How often it was tried since it was last sent anew."),
+    (ATTEMPT_COUNT, "Int!", "How often it was tried."),
     ("createdAt", "DateTime!", "When it was written down."),
     ("nextAttemptAt", "DateTime", "When it is sent again, if it is."),
     ("finishedAt", "DateTime", "When it was done with."),
@@ -218,10 +217,8 @@ pub fn chosen(of: &str, given: &Value) -> Option<String> {
 /// Type of members that are headers with their values.
 pub const HEADERS: &str = "[WebhookHeaderInput!]";
 
-const HEADER: Members = &[
-    ("name", "String!", "Of the header."),
-    ("value", "String!", "Kept encrypted, and never shown again."),
-];
+const HEADER: Members =
+    &[("name", "String!", "Of the header."), ("value", "String!", "Kept encrypted, and never shown again.")];
 
 pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
     let schema = ENUMS.iter().fold(schema, |schema, (name, doc, items)| {

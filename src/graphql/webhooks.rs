@@ -19,7 +19,9 @@ use super::plan::Cost;
 use super::planner::{Planner, forbidden};
 use super::webhook_mutations;
 pub use super::webhook_mutations::{is_mutation, mutations};
-use super::webhook_objects::{self as objects, ATTEMPT_COUNT, AsShown, DELIVERY, Shown, WEBHOOK, chosen, object, reading};
+use super::webhook_objects::{
+    self as objects, ATTEMPT_COUNT, AsShown, DELIVERY, Shown, WEBHOOK, chosen, object, reading,
+};
 use crate::auth::Client;
 use crate::rest::event_types::EventTypeDetail;
 use crate::rest::extract::SUBSCRIBER;
@@ -160,10 +162,7 @@ pub fn queries(query: Object) -> Object {
         reading!("eventTypes", TypeRef::named_nn_list("EventType"), "What webhooks can tell of.", event_types);
     query
         .field(page_arguments(webhooks, DEFAULT, MOST))
-        .field(
-            webhook
-                .argument(InputValue::new("id", TypeRef::named_nn(TypeRef::ID)).description("Of the endpoint.")),
-        )
+        .field(webhook.argument(InputValue::new("id", TypeRef::named_nn(TypeRef::ID)).description("Of the endpoint.")))
         .field(event_types.argument(argument_of("name", TypeRef::STRING, "Only that of this name.")))
 }
 

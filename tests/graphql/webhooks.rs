@@ -129,7 +129,8 @@ async fn an_endpoint_is_changed_paused_resumed_and_deleted() {
     let (receiver, url) = Receiver::start(&[]).await;
     let (other, moved) = Receiver::start(&[]).await;
     let server = server().await;
-    let (id, _) = register(&server, json!({ "url": url, "types": ["org.*"], "filter": "sourcedId='a'", "rate": 9 })).await;
+    let (id, _) =
+        register(&server, json!({ "url": url, "types": ["org.*"], "filter": "sourcedId='a'", "rate": 9 })).await;
     write_org(&server, "a").await;
     until("it is told", async || receiver.messages().len() == 1).await;
 
@@ -295,7 +296,8 @@ async fn what_is_wrong_is_told_as_by_rest() {
     ] {
         assert_eq!(code(&server.graphql(query, json!({})).await), refused, "{query}");
     }
-    let cost = server.graphql("{ webhooks(first: 10) { nodes { deliveries(first: 7) { nodes { type } } } } }", json!({}));
+    let cost =
+        server.graphql("{ webhooks(first: 10) { nodes { deliveries(first: 7) { nodes { type } } } } }", json!({}));
     assert_eq!(cost.await["extensions"]["cost"]["requested"]["records"], 10 + 10 * 7);
 }
 
@@ -361,6 +363,15 @@ async fn endpoints_are_listed_page_by_page_and_event_types_with_schemas() {
         }
     }
     assert_eq!(seen, made);
+    // A tenant may have 100.
+    let one = "createWebhook(input: { url: \"http://127.0.0.1:9/\", types: [\"*\"] }) { userErrors { code field } }";
+    for count in [20, 20, 20, 20, 17] {
+        let many: String = (0..count).map(|n| format!("w{n}: {one} ")).collect();
+        let answer = server.query(&format!("mutation {{ {many} }}")).await;
+        assert!(answer.as_object().unwrap().values().all(|made| made["userErrors"] == json!([])), "{answer}");
+    }
+    let beyond = server.query(&format!("mutation {{ {one} }}")).await;
+    assert_eq!(beyond["createWebhook"]["userErrors"], json!([{ "code": "TOO_MANY", "field": null }]));
     let types = server.query("{ eventTypes { name version group description scope } }").await["eventTypes"].clone();
     let by_rest = rest(&server, "/event-types").await["eventTypes"].clone();
     assert_eq!(types.as_array().unwrap().len(), by_rest.as_array().unwrap().len());

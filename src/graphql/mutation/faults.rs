@@ -102,7 +102,15 @@ pub fn user_errors(error: WriteError, places: &[Place], batch: bool) -> Result<V
 fn further(which: usize, field: Option<&str>) -> UserError {
     let (code, message, message_ja) = FURTHER[which];
     let field = field.map(|field| vec!["input".to_owned(), field.to_owned()]);
-    UserError { field, code: code.to_owned(), message: message.into(), message_ja, mend: None, value: None, operation: None }
+    UserError {
+        field,
+        code: code.to_owned(),
+        message: message.into(),
+        message_ja,
+        mend: None,
+        value: None,
+        operation: None,
+    }
 }
 
 impl From<CommandError> for Refusal {
@@ -146,7 +154,7 @@ impl UserError {
     pub fn webhook(error: WebhookError) -> Result<Self, Refusal> {
         let member = match &error {
             WebhookError::Sql(_) | WebhookError::Secret(_) => return Err(error.into()),
-            WebhookError::Invalid(member, _) => *member,
+            WebhookError::Invalid(member, _) => Some(*member).filter(|member| !member.is_empty()),
             WebhookError::Unknown("message") => Some("message"),
             WebhookError::Unknown(_) | WebhookError::OfAnother | WebhookError::Unverified => Some("id"),
             WebhookError::NothingToSee => Some("types"),
@@ -155,7 +163,7 @@ impl UserError {
         let code = error.code().to_ascii_uppercase();
         let known = WEBHOOKS.iter().find(|known| known.0 == code);
         Ok(Self {
-            field: Some(["input"].into_iter().chain(member).map(str::to_owned).collect()),
+            field: member.map(|member| vec!["input".to_owned(), member.to_owned()]),
             message: error.to_string().into(),
             message_ja: known.map_or("", |known| known.2),
             code,
@@ -222,7 +230,9 @@ fn steps(field: &str) -> impl Iterator<Item = &str> {
 pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
     let describe = |code: &Code| format!("{} {}", code.message(English), code.mend(English));
     let codes = Code::ALL.iter().map(|code| EnumItem::new(code_name(*code)).description(describe(code)));
-    let further = FURTHER.iter().chain(&WEBHOOKS).map(|(name, message, _)| EnumItem::new(*name).description(*message));
+    // TOO_MANY is a code of documents, too.
+    let webhooks = WEBHOOKS.iter().filter(|(name, ..)| Code::from_name(&name.to_ascii_lowercase()).is_none());
+    let further = FURTHER.iter().chain(webhooks).map(|(name, message, _)| EnumItem::new(*name).description(*message));
     let refusals = Refused::ALL.map(|why| EnumItem::new(why.code().to_ascii_uppercase()).description(why.english()));
     let doc = "What can be wrong with what a client sends. The list only grows.";
     schema
