@@ -178,7 +178,7 @@ async fn an_endpoint_is_changed_paused_resumed_and_deleted() {
     act(&server, &by_id("verifyWebhook", state), json!({ "id": id })).await;
     let test = act(&server, &by_id("testWebhook", "trial { ok status state }"), json!({ "id": id })).await;
     assert_eq!(test["trial"], json!({ "ok": true, "status": 204, "state": "ACTIVE" }));
-    assert_eq!(other.messages()[0]["type"], "endpoint.test");
+    assert!(other.messages().iter().any(|message| message["type"] == "endpoint.test"));
 
     let gone = act(&server, &by_id("deleteWebhook", "id"), json!({ "id": id })).await;
     assert_eq!(gone, json!({ "id": id, "userErrors": [] }));

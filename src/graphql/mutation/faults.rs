@@ -313,4 +313,13 @@ mod tests {
         }
         assert_eq!(of("sourcedId", Code::PreconditionFailed), "input/ifVersion");
     }
+    #[test]
+    fn every_refusal_about_a_webhook_has_a_code_and_a_japanese_message() {
+        use WebhookError::*;
+        let refusals = [Invalid("url", "x".into()), Unknown("webhook"), OfAnother, NothingToSee, TooMany, Unverified];
+        for error in refusals {
+            let told = UserError::webhook(error).unwrap();
+            assert!(WEBHOOKS.iter().any(|known| known.0 == told.code) && !told.message_ja.is_empty(), "{told:?}");
+        }
+    }
 }
