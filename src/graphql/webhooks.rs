@@ -171,12 +171,12 @@ async fn list<'a>(ctx: &ResolverContext<'a>) -> Resolved<'a> {
     let first = first(argument(ctx, "first"), DEFAULT, MOST)?;
     let after = after::<Cursor>(ctx)?;
     let most = usize::try_from(first).unwrap_or_default() + 1;
-    let found = webhooks.page(client, after.as_ref().map(|cursor| cursor.0), most).await?;
+    let (found, total) = webhooks.page(client, after.as_ref().map(|cursor| cursor.0), most).await?;
     let entry = |managed: Managed| {
         (Cursor((managed.endpoint.created_at, managed.endpoint.id)).to_string(), Webhook::from(managed))
     };
     let items = found.into_iter().map(entry).collect();
-    Ok(Some(FieldValue::owned_any(Listed::new(items, first, after.is_some(), None))))
+    Ok(Some(FieldValue::owned_any(Listed::new(items, first, after.is_some(), i64::try_from(total).ok()))))
 }
 
 /// The place of an endpoint among those of the tenant.

@@ -352,9 +352,10 @@ async fn endpoints_are_listed_page_by_page_and_event_types_with_schemas() {
     let (mut seen, mut after) = (Vec::new(), Value::Null);
     loop {
         let query = "query ($after: String) { webhooks(first: 2, after: $after) {
-            edges { cursor node { id } } pageInfo { hasNextPage hasPreviousPage endCursor } } }";
+            totalCount edges { cursor node { id } } pageInfo { hasNextPage hasPreviousPage endCursor } } }";
         let answer = server.graphql(query, json!({ "after": after })).await;
         let page = &answer["data"]["webhooks"];
+        assert_eq!(page["totalCount"], 3);
         assert_eq!(page["pageInfo"]["hasPreviousPage"], !after.is_null(), "{answer}");
         seen.extend(page["edges"].as_array().unwrap().iter().map(|edge| edge["node"]["id"].clone()));
         after = page["pageInfo"]["endCursor"].clone();

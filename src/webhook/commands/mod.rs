@@ -85,18 +85,19 @@ fn of(client: &Client) -> endpoint::Of {
 impl Webhooks {
     /// The endpoints that the client sees, in the order they were made.
     pub async fn list(&self, client: &Client) -> Result<Vec<Managed>, WebhookError> {
-        self.page(client, None, usize::MAX).await
+        Ok(self.page(client, None, usize::MAX).await?.0)
     }
 
-    /// The same, after the one that was made then and has this id, and so many at most.
+    /// The same, after the one that was made then and has this id, and so many at most; and how many there are in all.
     pub async fn page(
         &self,
         client: &Client,
         after: Option<(DateTime<Utc>, Uuid)>,
         most: usize,
-    ) -> Result<Vec<Managed>, WebhookError> {
+    ) -> Result<(Vec<Managed>, usize), WebhookError> {
         let mut conn = self.log.db().acquire(&client.tenant).await?;
         let all = endpoint::list(&mut conn, &client.tenant, of(client)).await?;
+        let total = all.len();
         let mut page = Vec::new();
         for endpoint in
             all.into_iter().filter(|found| after.is_none_or(|at| (found.created_at, found.id) > at)).take(most)
@@ -104,9 +105,10 @@ impl Webhooks {
             let place = lanes::place(&mut conn, endpoint.id).await?;
             page.push(self.managed(endpoint, place)?);
         }
-        Ok(page)
+        Ok((page, total))
     }
 
+    /// One endpoint.
     pub async fn single(&self, client: &Client, id: Uuid) -> Result<Managed, WebhookError> {
         let endpoint = self.find(client, id).await?;
         let mut conn = self.log.db().acquire(&client.tenant).await?;
