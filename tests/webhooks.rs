@@ -18,7 +18,7 @@ pub const SETTINGS: [(&str, &str); 4] = [
     ("ROSTERHUB_WEBHOOKS_LEASE_SECONDS", "1"),
 ];
 
-async fn server() -> Server {
+pub async fn server() -> Server {
     server_with(&[]).await
 }
 

@@ -4,8 +4,8 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::document::Document;
+use crate::support::receiver::Receiver;
 use crate::support::{EVERYTHING, Server, put, token, until};
-use crate::webhooks::Receiver;
 
 const ALL: &str = "/rosterhub/v1/webhooks";
 const ONE: &str = "/rosterhub/v1/webhooks/{id}";

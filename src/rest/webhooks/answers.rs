@@ -113,14 +113,14 @@ pub struct Keys {
     secret: Option<String>,
 }
 
+impl From<keys::Listed> for ShownKey {
+    fn from(key: keys::Listed) -> Self {
+        Self { id: key.id, kind: key.kind, created_at: key.created_at, expires_at: key.expires_at }
+    }
+}
+
 impl Keys {
     pub(super) fn new(listed: Vec<keys::Listed>, secret: Option<String>) -> Self {
-        let secrets = listed.into_iter().map(|key| ShownKey {
-            id: key.id,
-            kind: key.kind,
-            created_at: key.created_at,
-            expires_at: key.expires_at,
-        });
-        Self { secrets: secrets.collect(), secret }
+        Self { secrets: listed.into_iter().map(ShownKey::from).collect(), secret }
     }
 }

@@ -37,18 +37,17 @@ pub(super) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, HubError> {
 
 impl From<WebhookError> for HubError {
     fn from(error: WebhookError) -> Self {
-        let (status, code) = match error {
+        let code = error.code();
+        let status = match error {
             WebhookError::Sql(error) => return error.into(),
             WebhookError::Secret(_) => {
                 tracing::error!("{error}");
                 return Self::internal();
             }
-            WebhookError::Invalid(_) => (StatusCode::BAD_REQUEST, "bad_request"),
-            WebhookError::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
-            WebhookError::OfAnother => (StatusCode::FORBIDDEN, "forbidden"),
-            WebhookError::NothingToSee => (StatusCode::FORBIDDEN, "insufficient_scope"),
-            WebhookError::TooMany => (StatusCode::CONFLICT, "too_many"),
-            WebhookError::Unverified => (StatusCode::CONFLICT, "unverified"),
+            WebhookError::Invalid(..) => StatusCode::BAD_REQUEST,
+            WebhookError::Unknown(_) => StatusCode::NOT_FOUND,
+            WebhookError::OfAnother | WebhookError::NothingToSee => StatusCode::FORBIDDEN,
+            WebhookError::TooMany | WebhookError::Unverified => StatusCode::CONFLICT,
         };
         Self::new(status, code, error.to_string())
     }
@@ -72,9 +71,8 @@ async fn single(
     State(hub): State<Hub>,
     HubPath(id): HubPath<Uuid>,
 ) -> Result<Json<Shown>, HubError> {
-    let (found, counts) = hub.webhooks.single(&client, id).await?;
-    let mut shown = Shown::from(found);
-    shown.deliveries = counts.into_iter().collect();
+    let mut shown = Shown::from(hub.webhooks.single(&client, id).await?);
+    shown.deliveries = hub.webhooks.counts(&client, id).await?.into_iter().collect();
     Ok(Json(shown))
 }
 

@@ -46,6 +46,25 @@ impl Webhooks {
         Ok(statistics(&self.log, &client.tenant, id, since, Utc::now()).await?)
     }
 
+    /// Attempts to deliver messages of an endpoint, each with the message's sequence.
+    pub async fn attempts(
+        &self,
+        client: &Client,
+        id: Uuid,
+        sequences: &[i64],
+    ) -> Result<Vec<(i64, Attempt)>, WebhookError> {
+        self.find(client, id).await?;
+        let mut conn = self.log.db().acquire(&client.tenant).await?;
+        Ok(deliveries::attempts(&mut conn, &client.tenant, id, sequences).await?)
+    }
+
+    /// How many messages of an endpoint are in each state.
+    pub async fn counts(&self, client: &Client, id: Uuid) -> Result<Vec<(String, i64)>, WebhookError> {
+        self.find(client, id).await?;
+        let mut conn = self.log.db().acquire(&client.tenant).await?;
+        Ok(deliveries::counts(&mut conn, &client.tenant, id).await?)
+    }
+
     /// Sends a message once more, whatever became of it; how many messages that are.
     pub async fn resend(&self, client: &Client, id: Uuid, message: &str) -> Result<u64, WebhookError> {
         self.delivery(client, id, message).await?;
@@ -75,7 +94,7 @@ impl Webhooks {
         match (since.after, since.since) {
             (Some(after), None) if (0..=head).contains(&after) => Ok(after),
             (None, Some(time)) => Ok(self.log.position_at(&client.tenant, time).await?),
-            _ => Err(invalid("The body has after, a log position that has been reached, or since, a time.")),
+            _ => Err(invalid("after", "Say after, a log position that has been reached, or since, a time.")),
         }
     }
 

@@ -57,7 +57,7 @@ impl Webhooks {
         let notices = notice::head(&mut tx, tenant).await?;
         let after = new.after.unwrap_or(head);
         if !(0..=head).contains(&after) {
-            return Err(invalid("after is a log position that has been reached."));
+            return Err(invalid("after", "after is a log position that has been reached."));
         }
         if endpoint::list(&mut tx, tenant, None).await?.len() as i64 >= self.most {
             return Err(WebhookError::TooMany);
@@ -148,7 +148,7 @@ impl Webhooks {
         self.own(client, id).await?;
         let overlap = rotation.overlap_hours.unwrap_or(OVERLAP_HOURS);
         if !(0.0..=8_760.0).contains(&overlap) {
-            return Err(invalid("overlapHours is a number from 0 to 8760."));
+            return Err(invalid("overlapHours", "overlapHours is a number from 0 to 8760."));
         }
         let (key, text) = signing_key(rotation.secret, rotation.key)?;
         let mut tx = self.log.db().begin(&client.tenant).await?;
@@ -171,30 +171,32 @@ impl Webhooks {
     }
 
     fn check(&self, endpoint: &Endpoint) -> Result<(), WebhookError> {
-        self.sender.check_url(&endpoint.url).map_err(invalid)?;
+        self.sender.check_url(&endpoint.url).map_err(|bad| invalid("url", bad))?;
         if endpoint.types.is_empty() || endpoint.types.len() > MOST_TYPES {
-            return Err(invalid(format!("types names 1 to {MOST_TYPES} event types.")));
+            return Err(invalid("types", format!("types names 1 to {MOST_TYPES} event types.")));
         }
-        let selection = Selection::parse(&endpoint.types).map_err(|bad| invalid(format!("{bad}.")))?;
+        let selection = Selection::parse(&endpoint.types).map_err(|bad| invalid("types", format!("{bad}.")))?;
         if selection.seen_with(endpoint.scopes).is_empty() {
             return Err(WebhookError::NothingToSee);
         }
         if let Some(filter) = &endpoint.filter {
-            filter.parse::<RecordFilter>().map_err(|bad| invalid(format!("filter: {bad}.")))?;
+            filter.parse::<RecordFilter>().map_err(|bad| invalid("filter", format!("filter: {bad}.")))?;
         }
-        let long = |text: &str| text.chars().count() > LONGEST_TEXT;
-        if long(&endpoint.description) || endpoint.filter.as_deref().is_some_and(long) {
-            return Err(invalid(format!("A text has at most {LONGEST_TEXT} characters.")));
+        let texts = [("description", Some(&endpoint.description)), ("filter", endpoint.filter.as_ref())];
+        for (member, text) in texts {
+            if text.is_some_and(|text| text.chars().count() > LONGEST_TEXT) {
+                return Err(invalid(member, format!("A text has at most {LONGEST_TEXT} characters.")));
+            }
         }
         match endpoint.rate {
-            Some(rate) if rate < 1 => Err(invalid("rate is a whole number from 1.")),
+            Some(rate) if rate < 1 => Err(invalid("rate", "rate is a whole number from 1.")),
             _ => Ok(()),
         }
     }
 
     fn sealed(&self, id: Uuid, headers: &BTreeMap<String, String>) -> Result<Option<Vec<u8>>, WebhookError> {
         let texts = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let checked = check_headers(texts).map_err(invalid)?;
+        let checked = check_headers(texts).map_err(|bad| invalid("headers", bad))?;
         if checked.is_empty() {
             return Ok(None);
         }
@@ -209,8 +211,8 @@ fn challenge() -> String {
 /// A key, and the text of it that is shown once: of the receiver's own secret, or made.
 fn signing_key(own: Option<String>, kind: Option<KeyName>) -> Result<(SigningKey, String), WebhookError> {
     match (own, kind) {
-        (Some(_), Some(KeyName::Ed25519)) => Err(invalid("A secret can only be brought for hmac.")),
-        (Some(secret), _) => Ok((SigningKey::parse(&secret).map_err(invalid)?, secret)),
+        (Some(_), Some(KeyName::Ed25519)) => Err(invalid("secret", "A secret can only be brought for hmac.")),
+        (Some(secret), _) => Ok((SigningKey::parse(&secret).map_err(|bad| invalid("secret", bad))?, secret)),
         (None, Some(KeyName::Ed25519)) => SigningKey::make(KeyKind::Ed25519).map_err(unusable),
         (None, _) => SigningKey::make(KeyKind::Hmac).map_err(unusable),
     }

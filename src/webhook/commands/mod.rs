@@ -7,6 +7,7 @@ mod trials;
 
 use std::fmt::Display;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use input::{KeyName, NewWebhook, Rotation, Since, WebhookPatch};
@@ -15,15 +16,15 @@ pub use trials::Trial;
 use super::endpoint::{self, Endpoint};
 use super::headers::Headers;
 use super::lanes::{self, Place};
-use super::{Webhooks, deliveries, secret};
+use super::{Webhooks, secret};
 use crate::auth::{Client, Scope};
 
 /// Why a client's wish concerning its endpoints is not fulfilled.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// What was said is wrong; the text says how.
-    #[error("{0}")]
-    Invalid(String),
+    /// A member of what was said is wrong; the text says how. No member: all of it is.
+    #[error("{1}")]
+    Invalid(&'static str, String),
     #[error("There is no {0} of this id.")]
     Unknown(&'static str),
     #[error("Only the client that registered it may change a webhook; others may look at it, pause and delete it.")]
@@ -41,15 +42,31 @@ pub enum WebhookError {
     Secret(Box<dyn std::error::Error + Send + Sync>),
 }
 
-fn invalid(text: impl Display) -> WebhookError {
-    WebhookError::Invalid(text.to_string())
+impl WebhookError {
+    /// Stable name, as the gateways tell it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(..) => "bad_request",
+            Self::Unknown(_) => "not_found",
+            Self::OfAnother => "forbidden",
+            Self::NothingToSee => "insufficient_scope",
+            Self::TooMany => "too_many",
+            Self::Unverified => "unverified",
+            Self::Sql(_) | Self::Secret(_) => "internal",
+        }
+    }
+}
+
+fn invalid(member: &'static str, text: impl Display) -> WebhookError {
+    WebhookError::Invalid(member, text.to_string())
 }
 
 fn unusable(error: impl std::error::Error + Send + Sync + 'static) -> WebhookError {
     WebhookError::Secret(Box::new(error))
 }
 
-const UNKNOWN: WebhookError = WebhookError::Unknown("webhook");
+/// No endpoint has this id, or the client does not see it.
+pub const UNKNOWN: WebhookError = WebhookError::Unknown("webhook");
 
 /// An endpoint with where it stands.
 #[derive(Debug)]
@@ -68,22 +85,35 @@ fn of(client: &Client) -> endpoint::Of {
 impl Webhooks {
     /// The endpoints that the client sees, in the order they were made.
     pub async fn list(&self, client: &Client) -> Result<Vec<Managed>, WebhookError> {
-        let mut conn = self.log.db().acquire(&client.tenant).await?;
-        let mut all = Vec::new();
-        for endpoint in endpoint::list(&mut conn, &client.tenant, of(client)).await? {
-            let place = lanes::place(&mut conn, endpoint.id).await?;
-            all.push(self.managed(endpoint, place)?);
-        }
-        Ok(all)
+        Ok(self.page(client, None, usize::MAX).await?.0)
     }
 
-    /// One endpoint, with its messages counted by state.
-    pub async fn single(&self, client: &Client, id: Uuid) -> Result<(Managed, Vec<(String, i64)>), WebhookError> {
+    /// The same, after the one that was made then and has this id, and so many at most; and how many there are in all.
+    pub async fn page(
+        &self,
+        client: &Client,
+        after: Option<(DateTime<Utc>, Uuid)>,
+        most: usize,
+    ) -> Result<(Vec<Managed>, usize), WebhookError> {
+        let mut conn = self.log.db().acquire(&client.tenant).await?;
+        let all = endpoint::list(&mut conn, &client.tenant, of(client)).await?;
+        let total = all.len();
+        let mut page = Vec::new();
+        for endpoint in
+            all.into_iter().filter(|found| after.is_none_or(|at| (found.created_at, found.id) > at)).take(most)
+        {
+            let place = lanes::place(&mut conn, endpoint.id).await?;
+            page.push(self.managed(endpoint, place)?);
+        }
+        Ok((page, total))
+    }
+
+    /// One endpoint.
+    pub async fn single(&self, client: &Client, id: Uuid) -> Result<Managed, WebhookError> {
         let endpoint = self.find(client, id).await?;
         let mut conn = self.log.db().acquire(&client.tenant).await?;
         let place = lanes::place(&mut conn, id).await?;
-        let counts = deliveries::counts(&mut conn, &client.tenant, id).await?;
-        Ok((self.managed(endpoint, place)?, counts))
+        self.managed(endpoint, place)
     }
 
     /// An endpoint that the client sees.

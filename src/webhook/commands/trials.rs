@@ -83,7 +83,7 @@ impl Webhooks {
         kind: &str,
         data: &Value,
     ) -> Result<Outcome, WebhookError> {
-        let url = self.sender.check_url(&endpoint.url).map_err(invalid)?;
+        let url = self.sender.check_url(&endpoint.url).map_err(|bad| invalid("url", bad))?;
         let mut conn = self.log.db().acquire(&client.tenant).await?;
         let keys = keys::current(&mut conn, &client.tenant, &self.vault, endpoint.id).await.map_err(unusable)?;
         drop(conn);
