@@ -1,5 +1,6 @@
 //! What is served is what the OpenAPI documents say: answers are held against their descriptions.
 
+mod audit;
 mod document;
 mod webhooks;
 
@@ -447,6 +448,7 @@ async fn every_answer_of_the_hub_is_as_described() {
     hold(server.http.get(url(types)).bearer_auth(&reader), "get", types, 403).await;
 
     webhooks::hold_all(&server, &document).await;
+    audit::hold_all(&server, &document).await;
 
     let tokens = "/oauth/token";
     let app = client(&server.url, "midori", &["--scopes", EVERYTHING]);

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
+use super::audit::{audit, erasures};
 use super::changes::changes;
 use super::document::{Access, Answer, Document, Operation, Parameter, Place};
 use super::event_types::{event_types, notices};
@@ -24,7 +25,7 @@ use crate::rest::imports::{ErrorPage, ImportPage};
 use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
 use crate::rest::{HUB, ROSTERING};
 
-const DESCRIPTION: &str = "What the hub offers besides OneRoster's own service: imports, exports, changes, writes, notices, webhooks, access tokens, health.";
+const DESCRIPTION: &str = "What the hub offers besides OneRoster's own service: imports, exports, changes, writes, notices, webhooks, audit, erasures, access tokens, health.";
 const WEBHOOKS: &str = "Endpoints that the hub posts messages to. OpenAPI 3.0 has no place for these: the JSON Schema of a \
                         message, envelope and all, is told by `getEventType` for each type. A message is signed in the \
                         headers `webhook-id`, `webhook-timestamp` and `webhook-signature` (Standard Webhooks), and is \
@@ -35,7 +36,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// A group of operations: name, description, table.
 type Group = (&'static str, &'static str, fn(&mut SchemaGenerator) -> Vec<Operation>);
 
-static GROUPS: [Group; 11] = [
+static GROUPS: [Group; 13] = [
     ("Imports", "Sets of OneRoster CSV files that are handed in.", imports),
     ("Uploads", "Sets that are handed in in parts (tus 1.0.0).", uploads),
     ("Exports", "The roster as sets of OneRoster CSV files.", exports),
@@ -44,6 +45,8 @@ static GROUPS: [Group; 11] = [
     ("Notices", "What happened to the hub itself.", notices),
     ("Webhooks", WEBHOOKS, webhooks),
     ("Event types", "What webhooks tell of, with the JSON Schema of each message.", event_types),
+    ("Audit", "Who changed what, proofs that nobody altered it, and what is held about a person.", audit),
+    ("Erasures", "People who are erased, and those who must not be.", erasures),
     ("Tokens", "OAuth 2.0 client credentials.", tokens),
     ("Descriptions", "What is served, for programs.", descriptions),
     ("Health", "For whoever watches over the hub.", health),

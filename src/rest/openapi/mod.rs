@@ -1,6 +1,7 @@
 //! The OpenAPI documents of what is served, written from the tables that also serve it, and a page to browse them.
 //! They need no token: a client reads them to learn where tokens are given.
 
+mod audit;
 mod changes;
 mod document;
 mod event_types;

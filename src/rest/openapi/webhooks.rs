@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::document::{Access, Answer, Operation, Parameter, Place};
 use super::hub::{answer, failures, number, ok, operation};
+use crate::auth::Scope;
 use crate::rest::deliveries::{Attempted, Deliveries, HOURS, Messages};
 use crate::rest::extract::SUBSCRIBER;
 use crate::rest::webhooks::answers::{Keys, List, Shown};
@@ -16,7 +17,7 @@ use crate::webhook::statistics::Statistics;
 const ONE: &str = "/webhooks/{id}";
 
 /// What goes with an operation: parameters, schema of the body, the answer, statuses of failures beside the common ones.
-type Rest = (Vec<Parameter>, Option<Value>, Answer, &'static [u16]);
+pub(super) type Rest = (Vec<Parameter>, Option<Value>, Answer, &'static [u16]);
 
 pub(super) fn webhooks(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let shown = |schemas: &mut SchemaGenerator, doc| ok::<Shown>(schemas, 200, doc, &[]);
@@ -130,6 +131,15 @@ pub(super) fn webhooks(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             (vec![id()], Some(body::<Since>(schemas)), answer("202", "It begins soon.", &[]), &[404]),
         ),
     ];
+    written(schemas, SUBSCRIBER, table)
+}
+
+/// Operations that need one of the scopes, with the failures that all have.
+pub(super) fn written(
+    schemas: &mut SchemaGenerator,
+    scopes: &'static [Scope],
+    table: Vec<(Operation, Rest)>,
+) -> Vec<Operation> {
     let written = table.into_iter().map(|(operation, (parameters, body, done, others))| {
         let mut statuses = [&[401, 403, 429, 503], others].concat();
         if body.is_some() || !parameters.is_empty() {
@@ -137,7 +147,7 @@ pub(super) fn webhooks(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         }
         statuses.sort_unstable();
         Operation {
-            access: Access::Token(SUBSCRIBER),
+            access: Access::Token(scopes),
             parameters,
             body: body.into_iter().map(|schema| ("application/json", schema)).collect(),
             answers: [vec![done], failures(schemas, &statuses)].concat(),
@@ -153,7 +163,7 @@ fn of(verb: &'static str, step: &str, id: &str, summary: &str) -> Operation {
 }
 
 /// Of what is read: members with a default may be left out, unlike in answers.
-fn body<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
+pub(super) fn body<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
     let mut reading = SchemaSettings::openapi3().for_deserialize().into_generator();
     let schema = reading.subschema_for::<T>().to_value();
     schemas.definitions_mut().extend(reading.take_definitions(true));
