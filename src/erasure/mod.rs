@@ -22,6 +22,7 @@ use crate::log::{AppendError, Log, NewEvent, Tenant, Unit};
 use crate::notice::data::milliseconds;
 use crate::roster::erase::what_is_left;
 use crate::roster::{EntityType, User};
+pub use person::NAMING;
 use person::{Person, Stored};
 
 /// Characters that a request's reference may have.
