@@ -90,9 +90,34 @@ impl World {
         file(
             EntityType::Role,
             &[
-                &[("sourcedId", "r-p"), active, stamp, ("userSourcedId", "p"), ("roleType", "primary"), ("role", "teacher"), org, ("beginDate", "2021-02-03")],
-                &[("sourcedId", "r-q"), active, stamp, ("userSourcedId", "q"), ("roleType", "primary"), ("role", "teacher"), org],
-                &[("sourcedId", "r-on"), active, stamp, ("userSourcedId", holder), ("roleType", "secondary"), ("role", "principal"), org],
+                &[
+                    ("sourcedId", "r-p"),
+                    active,
+                    stamp,
+                    ("userSourcedId", "p"),
+                    ("roleType", "primary"),
+                    ("role", "teacher"),
+                    org,
+                    ("beginDate", "2021-02-03"),
+                ],
+                &[
+                    ("sourcedId", "r-q"),
+                    active,
+                    stamp,
+                    ("userSourcedId", "q"),
+                    ("roleType", "primary"),
+                    ("role", "teacher"),
+                    org,
+                ],
+                &[
+                    ("sourcedId", "r-on"),
+                    active,
+                    stamp,
+                    ("userSourcedId", holder),
+                    ("roleType", "secondary"),
+                    ("role", "principal"),
+                    org,
+                ],
             ],
         )
     }
@@ -105,22 +130,44 @@ impl World {
             EntityType::User,
             &[
                 &[
-                    ("sourcedId", "p"), active, stamp, ("enabledUser", "true"), ("username", "kinasa.rurie"),
-                    ("givenName", "瑠璃瑛"), ("familyName", "鬼無里"), ("email", "kinasa@mail.example"),
-                    ("phone", "090-7777-1234"), ("identifier", "EMP-887766"), ("userIds", "{HR:EMP-887766}"),
-                    ("metadata.jp.kanaGivenName", "ルリエ"), ("metadata.jp.kanaFamilyName", "キナサ"),
+                    ("sourcedId", "p"),
+                    active,
+                    stamp,
+                    ("enabledUser", "true"),
+                    ("username", "kinasa.rurie"),
+                    ("givenName", "瑠璃瑛"),
+                    ("familyName", "鬼無里"),
+                    ("email", "kinasa@mail.example"),
+                    ("phone", "090-7777-1234"),
+                    ("identifier", "EMP-887766"),
+                    ("userIds", "{HR:EMP-887766}"),
+                    ("metadata.jp.kanaGivenName", "ルリエ"),
+                    ("metadata.jp.kanaFamilyName", "キナサ"),
                 ],
                 &[
-                    ("sourcedId", "q"), active, stamp, ("enabledUser", "true"), ("username", "other"),
-                    ("givenName", "太郎"), ("familyName", "他者"), ("agentSourcedIds", "p"),
+                    ("sourcedId", "q"),
+                    active,
+                    stamp,
+                    ("enabledUser", "true"),
+                    ("username", "other"),
+                    ("givenName", "太郎"),
+                    ("familyName", "他者"),
+                    ("agentSourcedIds", "p"),
                 ],
             ],
         );
         let enrollments = file(
             EntityType::Enrollment,
             &[&[
-                ("sourcedId", "e-p"), active, stamp, ("classSourcedId", &self.class), ("schoolSourcedId", &self.school),
-                ("userSourcedId", "p"), ("role", "teacher"), ("primary", "false"), ("beginDate", "2021-02-04"),
+                ("sourcedId", "e-p"),
+                active,
+                stamp,
+                ("classSourcedId", &self.class),
+                ("schoolSourcedId", &self.school),
+                ("userSourcedId", "p"),
+                ("role", "teacher"),
+                ("primary", "false"),
+                ("beginDate", "2021-02-04"),
             ]],
         );
         let demographics = file(
@@ -185,7 +232,12 @@ async fn nothing_of_an_erased_person_is_left() {
     assert!(before["head"].as_i64().or(before["position"].as_i64()).is_some(), "{before}");
     // A receiver that repeats what it was told.
     let (receiver, address) = Receiver::with(|message| Answer::Body(200, message.to_string())).await;
-    let (_, hook) = post(&server, "webhooks", json!({ "url": address, "types": ["user.*"], "payload": "full", "imports": "records" })).await;
+    let (_, hook) = post(
+        &server,
+        "webhooks",
+        json!({ "url": address, "types": ["user.*"], "payload": "full", "imports": "records" }),
+    )
+    .await;
     let id = hook["id"].as_str().unwrap().to_owned();
     assert_eq!(post(&server, &format!("webhooks/{id}/verify"), json!({})).await.1["ok"], true);
     patch(&server, "users/p", json!({ "familyName": "鬼無里", "middleName": "鬼無里" })).await;
@@ -196,9 +248,16 @@ async fn nothing_of_an_erased_person_is_left() {
     .await;
     // A write with a key that can be repeated, a set that is refused, and a plan that waits.
     let url = format!("{}/rosterhub/v1/roster/users/p", server.base);
-    let keyed = server.http.patch(url).bearer_auth(&server.token).header("idempotency-key", "鬼無里".to_owned().len().to_string());
+    let keyed = server
+        .http
+        .patch(url)
+        .bearer_auth(&server.token)
+        .header("idempotency-key", "鬼無里".to_owned().len().to_string());
     assert_eq!(keyed.json(&json!({ "pronouns": "鬼無里" })).send().await.unwrap().status(), 200);
-    let bad = file(EntityType::User, &[&[("sourcedId", "p"), ("status", "active"), ("dateLastModified", "鬼無里"), ("grades", "鬼無里")]]);
+    let bad = file(
+        EntityType::User,
+        &[&[("sourcedId", "p"), ("status", "active"), ("dateLastModified", "鬼無里"), ("grades", "鬼無里")]],
+    );
     assert_eq!(server.import(set(&[("users", "delta", &bad)])).await["state"], "failed");
     let waiting = server.hand_in(world.set("p"), "?apply=never").await;
     assert_eq!(waiting["state"], "planned");
@@ -230,7 +289,12 @@ async fn nothing_of_an_erased_person_is_left() {
     assert_eq!(when["roles"], other["roles"]);
     // The log is whole, the read models are what it says, the tree and the old checkpoint hold.
     support::assert_verified(&server.url);
-    assert_eq!(support::run(&server.url, &["audit", "verify"]).0, 0, "{}", support::run(&server.url, &["audit", "verify"]).1);
+    assert_eq!(
+        support::run(&server.url, &["audit", "verify"]).0,
+        0,
+        "{}",
+        support::run(&server.url, &["audit", "verify"]).1
+    );
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("kept");
     std::fs::write(&kept, past["note"].as_str().unwrap()).unwrap();
@@ -254,7 +318,8 @@ async fn nothing_of_an_erased_person_is_left() {
     assert!(!told.to_string().contains("鬼無里"), "{told}");
 
     // What waits, and what comes again, does not bring the person back.
-    let approve = format!("imports/{}/approve?plan={}", waiting["id"].as_str().unwrap(), waiting["plan"].as_str().unwrap());
+    let approve =
+        format!("imports/{}/approve?plan={}", waiting["id"].as_str().unwrap(), waiting["plan"].as_str().unwrap());
     post(&server, &approve, json!({})).await;
     until("the plan has ended or waits", async || {
         let state = get(&server, &format!("imports/{}", waiting["id"].as_str().unwrap())).await["state"].clone();
@@ -263,7 +328,13 @@ async fn nothing_of_an_erased_person_is_left() {
     .await;
     let job = server.import(world.set("q")).await;
     assert_eq!(job["state"], "completed", "{:?}", server.errors(&job).await);
-    let left_out: i64 = job["conversions"].as_array().unwrap().iter().filter(|c| c["kind"] == "erased").map(|c| c["rows"].as_i64().unwrap()).sum();
+    let left_out: i64 = job["conversions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|c| c["kind"] == "erased")
+        .map(|c| c["rows"].as_i64().unwrap())
+        .sum();
     assert_eq!(left_out, 4, "{job}");
     assert_eq!(server.read("users/p").await["user"]["familyName"], "erased");
     assert_eq!(found(&server.url, &SECRETS).await, Vec::<String>::new());
@@ -303,7 +374,10 @@ async fn what_an_erasure_left_is_guarded_as_well() {
         .await
         .unwrap();
     let (code, text) = support::run(&server.url, &["audit", "verify"]);
-    assert!(code == 3 && text.contains(&format!("position {position}: what an erasure left of it was changed")), "{text}");
+    assert!(
+        code == 3 && text.contains(&format!("position {position}: what an erasure left of it was changed")),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -342,7 +416,8 @@ async fn holds_rules_and_refusals() {
     assert_eq!(due(7).await, json!([]));
     assert_eq!(due(5).await[0]["sourcedId"], "q");
     assert_eq!(due(5).await.as_array().unwrap().len(), 1);
-    let (status, released) = post(&server, &format!("legal-holds/{}/release", hold["id"].as_str().unwrap()), json!({})).await;
+    let (status, released) =
+        post(&server, &format!("legal-holds/{}/release", hold["id"].as_str().unwrap()), json!({})).await;
     assert!(status == 200 && released["releasedAt"].is_string());
     assert_eq!(due(5).await.as_array().unwrap().len(), 2);
     let (_, done) = post(&server, "erasures/due", json!({ "years": 5, "request": "保存期間満了" })).await;

@@ -33,6 +33,9 @@ pub mod sse;
 pub mod subscription;
 pub mod text;
 pub mod upload;
+mod webhook_mutations;
+mod webhook_objects;
+pub mod webhooks;
 pub mod ws;
 
 use std::sync::Arc;
@@ -48,6 +51,7 @@ use crate::config::GraphqlConfig;
 use crate::csv::intake::Intake;
 use crate::feed::Feed;
 use crate::log::Log;
+use crate::webhook::Webhooks;
 use budget::Budgets;
 use document::{Limits, Operation};
 use error::{Code, Refusal};
@@ -113,14 +117,21 @@ pub enum OpenError {
 }
 
 impl Gateway {
-    pub fn new(log: Log, feed: Feed, imports: Intake, config: &GraphqlConfig) -> Result<Self, OpenError> {
+    pub fn new(
+        log: Log,
+        feed: Feed,
+        imports: Intake,
+        webhooks: Webhooks,
+        config: &GraphqlConfig,
+    ) -> Result<Self, OpenError> {
         let fingerprint = Fingerprint(log.projections().fingerprint().to_owned());
         let schema = schema::builder(config.introspection)
             .extension(render::Renderer)
             .data(fingerprint)
             .data(imports)
             .data(log.clone())
-            .data(feed);
+            .data(feed)
+            .data(webhooks);
         Ok(Self {
             schema: schema.finish()?,
             log,
