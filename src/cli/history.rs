@@ -79,7 +79,8 @@ impl History {
             "format" => self.format.clone().filter(|format| format != "text"),
             _ => None, // all is written in one go
         };
-        let pairs = ask::PARAMETERS.iter().filter_map(|parameter| Some((parameter.name.to_owned(), value(parameter.name)?)));
+        let pairs =
+            ask::PARAMETERS.iter().filter_map(|parameter| Some((parameter.name.to_owned(), value(parameter.name)?)));
         Ok(Ask::read(&pairs.collect::<Vec<_>>())?)
     }
 

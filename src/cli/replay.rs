@@ -119,13 +119,7 @@ impl Replay {
     }
 
     /// Into a database.
-    async fn fill(
-        &self,
-        session: &Session,
-        output: Output,
-        (at, end): (i64, i64),
-        url: &str,
-    ) -> Result<Done, Failure> {
+    async fn fill(&self, session: &Session, output: Output, (at, end): (i64, i64), url: &str) -> Result<Done, Failure> {
         let (log, tenant) = (&session.log, &self.tenant);
         let into = Log::open(Db::open(url, session.config.database_connections).await?).await?;
         let bar = output.progress("");

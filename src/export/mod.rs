@@ -278,7 +278,12 @@ fn side<'a>((survey, presence): (&'a Survey, &'a Presence)) -> Side<'a> {
 }
 
 /// The position that a parameter means.
-pub async fn position(log: &Log, tenant: &Tenant, name: &str, moment: Option<Moment>) -> Result<Option<i64>, ExportError> {
+pub async fn position(
+    log: &Log,
+    tenant: &Tenant,
+    name: &str,
+    moment: Option<Moment>,
+) -> Result<Option<i64>, ExportError> {
     match moment {
         None => Ok(None),
         Some(Moment::Position(position)) => Ok(Some(position)),

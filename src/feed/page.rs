@@ -60,8 +60,7 @@ impl Feed {
         while within(&page, left, bytes) {
             let room = asked.limit - page.told.len();
             page.statements += 1;
-            let step =
-                read::read_in(asked.order, &self.log, asked.tenant, asked.filter, detail, left, room).await?;
+            let step = read::read_in(asked.order, &self.log, asked.tenant, asked.filter, detail, left, room).await?;
             page.to = step.to;
             left = asked.order.rest(left, step.to);
             bytes += step.bytes;

@@ -118,7 +118,8 @@ impl Ask {
         if record.is_some() && person.is_some() {
             return Err(bad("record and person exclude each other."));
         }
-        let types = list(get("types"), "types", EntityType::from_name, || EntityType::ALL.map(EntityType::name).into())?;
+        let types =
+            list(get("types"), "types", EntityType::from_name, || EntityType::ALL.map(EntityType::name).into())?;
         let kinds = || Kind::ALL.map(|(kind, ..)| kind.word()).into();
         let kinds = list(get("kinds"), "kinds", Kind::from_word, kinds)?;
         let (types, sourced_id) = match record {

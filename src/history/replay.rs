@@ -36,10 +36,12 @@ pub async fn unit_end(log: &Log, tenant: &Tenant, position: i64) -> Result<i64, 
     .await?;
     match next {
         Some(next) => Ok(next - 1),
-        None => sqlx::query_scalar("select head from tenants where tenant = $1")
-            .bind(tenant.as_str())
-            .fetch_one(&mut *conn)
-            .await,
+        None => {
+            sqlx::query_scalar("select head from tenants where tenant = $1")
+                .bind(tenant.as_str())
+                .fetch_one(&mut *conn)
+                .await
+        }
     }
 }
 
@@ -67,10 +69,7 @@ pub async fn copy(
     if made.rows_affected() == 0 {
         return Err(ReplayError::NotEmpty(tenant.clone()));
     }
-    let sql = format!(
-        "select {} from events where tenant = $1 and position <= $2 order by position",
-        leaf::COLUMNS
-    );
+    let sql = format!("select {} from events where tenant = $1 and position <= $2 order by position", leaf::COLUMNS);
     let mut events = sqlx::query_as::<_, Leaf>(&sql).bind(tenant.as_str()).bind(position).fetch(&mut *source);
     let (mut batch, mut bytes, mut found) = (Vec::with_capacity(BATCH), 0, 0);
     loop {

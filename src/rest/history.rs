@@ -117,12 +117,7 @@ fn kind(form: Form) -> HeaderMap {
     headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
 }
 
-async fn write(
-    mut reading: Reading,
-    form: Form,
-    patience: Duration,
-    sender: mpsc::Sender<Piece>,
-) -> Result<(), Halt> {
+async fn write(mut reading: Reading, form: Form, patience: Duration, sender: mpsc::Sender<Piece>) -> Result<(), Halt> {
     let mut text = form.header();
     while let Some(told) = reading.next().await? {
         for told in &told {

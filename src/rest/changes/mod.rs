@@ -127,7 +127,8 @@ impl Source {
         last: Option<i64>,
     ) -> Result<ToldPage, Arc<sqlx::Error>> {
         let (tenant, filter) = (&self.client.tenant, &wish.filter);
-        let asked = Asked { tenant, filter, values: wish.values, previous: true, range, limit, order: Order::Asc, last };
+        let asked =
+            Asked { tenant, filter, values: wish.values, previous: true, range, limit, order: Order::Asc, last };
         self.hub.feed.page(&asked).await
     }
 }
