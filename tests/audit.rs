@@ -353,3 +353,78 @@ async fn an_event_can_only_be_erased() {
     assert_eq!(conn.execute(format!("update events set {erase}").as_str()).await.unwrap().rows_affected(), 1);
     assert!(conn.execute("update events set payload = '[]'").await.is_err(), "erased is erased");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daily_checks_tell_of_what_they_find() {
+    let url = support::database().await;
+    assert_eq!(support::run(&url, &["tenant", "create", "midori"]).0, 0);
+    let daily = [&SETTINGS[..], &[("ROSTERHUB_AUDIT_DAILY", "00:00")]].concat();
+    let start = || {
+        let mut server = Server::with(&url, &daily);
+        server.token = token(&url, "midori", &format!("{EVERYTHING},audit"));
+        server
+    };
+    let finished = async |server: &Server| {
+        until("the checks have run", async || ask(server, "checks").await.1["checks"][0]["finishedAt"].is_string())
+            .await;
+        ask(server, "checks").await.1["checks"][0].clone()
+    };
+    let mut server = start();
+    put(&server, "orgs/o", json!({ "name": "学校", "type": "school" })).await;
+    put(&server, "orgs/p", json!({ "name": "学校", "type": "school" })).await;
+    checkpoint(&server).await;
+    let check = finished(&server).await;
+    assert_eq!((&check["history"], &check["readModels"]), (&json!([]), &Value::Null), "{check}");
+    server.interrupt();
+    server.wait();
+    tamper(
+        &url,
+        "delete from audit_checks; update events set metadata = '{}' where position = 2;
+         update orgs set name = 'x' where sourced_id = 'o'",
+    )
+    .await;
+    let server = start();
+    let check = finished(&server).await;
+    assert_eq!(check["history"], json!([{ "kind": "changed", "from": 2, "to": 2 }]), "{check}");
+    assert_eq!(
+        (&check["readModels"]["table"], &check["readModels"]["sourcedId"]),
+        (&json!("orgs"), &json!("o")),
+        "{check}"
+    );
+    let notices = server.get(&format!("{}/rosterhub/v1/notices", server.base)).await.json::<Value>().await.unwrap();
+    let told = notices["notices"].as_array().unwrap().iter().find(|n| n["type"] == "audit.failed").cloned();
+    assert_eq!(told.unwrap()["data"]["history"][0]["from"], 2);
+    assert_eq!(ask(&server, "checks").await.1["checks"].as_array().unwrap().len(), 1, "once a day");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_held_about_a_person_is_in_one_archive() {
+    let server = server().await;
+    assert_eq!(server.import(bulk(&city())).await["state"], "completed");
+    let student = server.read("students?limit=1").await["users"][0].clone();
+    let id = student["sourcedId"].as_str().unwrap();
+    support::patch(&server, &format!("users/{id}"), json!({ "middleName": "瑠璃" })).await;
+    let url = |person: &str| format!("{}/rosterhub/v1/audit/subject?person={person}", server.base);
+    let answer = server.get(&url(id)).await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (200, &"application/zip".parse().unwrap())
+    );
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(answer.bytes().await.unwrap().to_vec())).unwrap();
+    let mut read = |name: &str| std::io::read_to_string(zip.by_name(name).unwrap()).unwrap();
+    let records: Value = serde_json::from_str(&read("records.json")).unwrap();
+    let types: std::collections::BTreeSet<&str> =
+        records["records"].as_array().unwrap().iter().map(|r| r["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["demographics", "enrollment", "role", "user", "userProfile"].into());
+    let history = read("history.jsonl");
+    let events: Vec<Value> = history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        events
+            .iter()
+            .any(|e| e["cause"]["file"] == "users.csv" && e["content"]["record"]["givenName"] == student["givenName"])
+    );
+    assert!(events.last().unwrap().to_string().contains("瑠璃"));
+    assert!(read("README.txt").contains("開示") || read("README.txt").contains("資料"));
+    assert_eq!(server.get(&url("nobody")).await.status(), 404);
+    assert_eq!(server.get(&url("")).await.status(), 404);
+}

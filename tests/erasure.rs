@@ -220,8 +220,16 @@ async fn found(url: &str, texts: &[&str]) -> Vec<String> {
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     assert!(String::from_utf8_lossy(&dump.stdout).contains("COPY public.users_history"));
     let haystack = [dump.stdout, statistics.into_bytes()].concat();
-    let stands = |text: &&&str| spellings(text).iter().any(|way| memchr::memmem::find(&haystack, way).is_some());
-    texts.iter().filter(stands).map(|text| (*text).to_owned()).collect()
+    let mut places = Vec::new();
+    for text in texts {
+        let place = spellings(text).iter().find_map(|way| memchr::memmem::find(&haystack, way));
+        let Some(at) = place else { continue };
+        let table = memchr::memmem::rfind(&haystack[..at], b"\nCOPY ").unwrap_or_default();
+        let table = String::from_utf8_lossy(&haystack[table..table + 60]).into_owned();
+        let line = String::from_utf8_lossy(&haystack[at.saturating_sub(200)..at + 20]).into_owned();
+        places.push(format!("{text} in {table}: {line}"));
+    }
+    places
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -328,7 +328,7 @@ async fn each_client_is_told_what_its_scopes_open_of_its_own_tenant() {
     }
     let url = |path: &str| format!("{}/rosterhub/v1/{path}", server.base);
     let get = async |token: &str, path: &str| server.http.get(url(path)).bearer_auth(token).send().await.unwrap();
-    let reader = token(&server.url, "midori", "roster.readonly,write,audit");
+    let reader = token(&server.url, "midori", "roster.readonly,write,erase");
     assert_eq!(get(&reader, "notices").await.status(), 403);
     let importer = token(&server.url, "midori", "import");
     for wrong in ["notices?after=-1", "notices?after=x", "notices?limit=x", "notices?since=1"] {
@@ -410,7 +410,7 @@ async fn the_catalogue_is_served_with_schemas_and_examples() {
     let get = async |token: &str, url: &str| server.http.get(url).bearer_auth(token).send().await.unwrap();
     let list: Value = get(&subscriber, &url).await.json().await.unwrap();
     let listed = list["eventTypes"].as_array().unwrap();
-    assert_eq!(listed.len(), 54);
+    assert_eq!(listed.len(), 55);
     for event in listed {
         let name = event["name"].as_str().unwrap();
         let (status, one) = event_type(&server, &subscriber, name).await;

@@ -105,7 +105,7 @@ mod tests {
         let tenant: Tenant = "midori".parse().unwrap();
         assert_eq!(
             String::from_utf8(leaf().bytes(&tenant)).unwrap(),
-            r#"["rosterhub.event.v1","midori",7,6,"user","midori/u\"1",2,"Recorded","1.0","2026-04-07T00:00:00.001000Z","RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=","NPcLlPp94ZvUdl6EtYY6ZH15ZnMUdHThFSfb4u8yV08="]"#
+            r#"["rosterhub.event.v1","midori",7,6,"user","midori/u\"1",2,"Recorded","1.0","2026-04-07T00:00:00.001000Z","RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=","HrL4DIonJ8xr6JR49dwagXsxzNGXoSYkGTweyTPvXaA="]"#
         );
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -20,7 +21,8 @@ const BATCH: i64 = 20 * WIDTH as i64;
 const LISTED: usize = 100;
 
 /// Something is not as it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "AuditFinding", deny_unknown_fields)]
 pub struct Finding {
     pub kind: Kind,
     /// First and last position that it concerns.
@@ -28,8 +30,9 @@ pub struct Finding {
     pub to: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "AuditFindingKind")]
 pub enum Kind {
     /// The event is not the one that the tree holds: changed, moved, or put in.
     Changed,

@@ -1,6 +1,5 @@
 //! `rosterhub replay`.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -123,9 +122,8 @@ impl Replay {
         let (log, tenant) = (&session.log, &self.tenant);
         let into = Log::open(Db::open(url, session.config.database_connections).await?).await?;
         let bar = output.progress("");
-        let step = Cell::new("");
         let progress = |name: &'static str, done, total| {
-            if step.replace(name) != name {
+            if bar.message() != name {
                 bar.set_message(name);
                 bar.reset_eta();
             }

@@ -50,6 +50,11 @@ pub async fn serve(
     let mut background = JoinSet::new();
     background.spawn(care::jobs(imports.clone(), stopping.subscribe()));
     background.spawn(care::uploads(uploads, config.imports.clone(), stopping.subscribe()));
+    if let Some(time) = &config.audit.daily {
+        let time = chrono::NaiveTime::parse_from_str(time, "%H:%M")
+            .map_err(|_| format!("ROSTERHUB_AUDIT_DAILY is a time of day, as 18:00, not {time}"))?;
+        background.spawn(audit.clone().nightly(time, stopping.subscribe()));
+    }
     background.spawn(audit.keep(config.audit.seconds, stopping.subscribe()));
     if config.webhooks.deliver {
         background.spawn(runner.run(stopping.subscribe()));

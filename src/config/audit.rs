@@ -16,6 +16,12 @@ pub struct AuditConfig {
     /// events between two checkpoints, even where whoever made it rewrote the tree as well.
     #[config(env = "ROSTERHUB_AUDIT_CHECKPOINT_SECONDS", default = 60.0)]
     pub checkpoint_seconds: f64,
+
+    /// Time of day, in UTC, as `18:00`, from which the daily checks run: the log against its tree and its checkpoints,
+    /// the read models against the log. They read everything once. Default: none; `rosterhub audit verify` and
+    /// `rosterhub verify` are run by hand.
+    #[config(env = "ROSTERHUB_AUDIT_DAILY")]
+    pub daily: Option<String>,
 }
 
 impl AuditConfig {

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Erasures, option_milliseconds};
+use super::Erasures;
 use crate::log::Tenant;
+use crate::notice::data::option_milliseconds;
 
 /// A subscriber, and whether it has been told.
 #[derive(Clone, Debug, Serialize, JsonSchema, sqlx::FromRow)]

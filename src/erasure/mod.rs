@@ -2,7 +2,7 @@
 //! See docs/decisions/0025-erasure.md.
 
 pub mod acknowledged;
-mod person;
+pub mod person;
 pub mod retention;
 mod scrub;
 
@@ -19,10 +19,9 @@ use crate::command::entry::{Event, Remainder};
 use crate::csv::import::Asker;
 use crate::log::append::AppendTransaction;
 use crate::log::{AppendError, Log, NewEvent, Tenant, Unit};
-use crate::notice::data::milliseconds;
+use crate::notice::data::{milliseconds, option_milliseconds};
 use crate::roster::erase::what_is_left;
 use crate::roster::{EntityType, User};
-pub use person::NAMING;
 use person::{Person, Stored};
 
 /// Characters that a request's reference may have.
@@ -62,13 +61,6 @@ pub struct Erasure {
     #[serde(serialize_with = "option_milliseconds", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub lifted_at: Option<DateTime<Utc>>,
-}
-
-fn option_milliseconds<S: serde::Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => milliseconds(time, serializer),
-        None => serializer.serialize_none(),
-    }
 }
 
 /// Its columns, for a SELECT.

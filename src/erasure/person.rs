@@ -86,6 +86,10 @@ impl Person {
         own.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    pub fn own_positions(&self) -> Vec<i64> {
+        self.events.iter().filter(|event| event.own).map(|event| event.position).collect()
+    }
+
     pub fn positions(&self) -> Vec<i64> {
         self.events.iter().map(|event| event.position).collect()
     }

@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{EraseError, Erasures, LONGEST_REQUEST, option_milliseconds};
+use super::{EraseError, Erasures, LONGEST_REQUEST};
 use crate::csv::import::Asker;
 use crate::log::Tenant;
-use crate::notice::data::milliseconds;
+use crate::notice::data::{milliseconds, option_milliseconds};
 
 /// A person who left so long ago that a rule wants the erasure.
 #[derive(Clone, Debug, Serialize, JsonSchema, sqlx::FromRow)]

@@ -1,6 +1,6 @@
 //! Which changes are of one person's records: the user, and what is or ever was the user's.
 
-use crate::erasure::NAMING;
+use crate::erasure::person::NAMING;
 
 /// Types whose records have the user's own id.
 const OWN: &str = "'user', 'demographics'";

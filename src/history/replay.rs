@@ -53,7 +53,7 @@ pub async fn copy(
     into: &Log,
     tenant: &Tenant,
     position: i64,
-    progress: impl Fn(&'static str, i64, i64),
+    progress: impl Fn(&'static str, i64, i64) + Sync,
 ) -> Result<(), ReplayError> {
     let mut source = from.db().snapshot(tenant).await?;
     let mut target = into.db().begin(tenant).await?;

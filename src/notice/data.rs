@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::audit::verify::Finding;
 use crate::roster::EntityType;
 
 /// Schools that one notice lists at most; more are counted.
@@ -297,9 +298,45 @@ pub fn milliseconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Resul
     serializer.collect_str(&time.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
 }
 
+/// The same, of a time that may be absent.
+pub fn option_milliseconds<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => milliseconds(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 fn milliseconds_if_any<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => milliseconds(time, serializer),
         None => serializer.serialize_none(),
     }
+}
+/// The daily checks found differences.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct AuditFailed {
+    /// Log position of the read models that were checked.
+    pub position: i64,
+    /// How many places the log differs in from its tree or its checkpoints.
+    pub findings: i64,
+    /// The first of them.
+    pub history: Vec<Finding>,
+    /// The first row of a read model that is not what the log says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_models: Option<AuditDifference>,
+}
+
+/// A row of a read model that is not what the log says.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct AuditDifference {
+    pub table: String,
+    pub sourced_id: String,
+    /// The version's first position.
+    pub since: i64,
+    /// `unexpected`: stands in the read model only; `missing`: only in what the log says.
+    pub what: String,
 }

@@ -26,10 +26,11 @@ pub enum Kind {
     EndpointFailing,
     EndpointDisabled,
     ClientRevoked,
+    AuditFailed,
 }
 
 /// Name, and what it says. In the order of the variants.
-static KINDS: [(&str, &str); 9] = [
+static KINDS: [(&str, &str); 10] = [
     ("import.planned", "An import was planned only, as asked for; its plan waits for a decision."),
     ("import.held", "An import waits for a decision: its plan passes thresholds, or records changed meanwhile."),
     ("import.applied", "An import was applied; what it changed is readable."),
@@ -39,10 +40,11 @@ static KINDS: [(&str, &str); 9] = [
     ("endpoint.failing", "Messages to an endpoint of webhooks fail."),
     ("endpoint.disabled", "An endpoint of webhooks gets no messages any more."),
     ("client.revoked", "A client may not call any more."),
+    ("audit.failed", "The daily checks found that the log or a read model is not what it was or should be."),
 ];
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ImportPlanned,
         Self::ImportHeld,
         Self::ImportApplied,
@@ -52,6 +54,7 @@ impl Kind {
         Self::EndpointFailing,
         Self::EndpointDisabled,
         Self::ClientRevoked,
+        Self::AuditFailed,
     ];
 
     /// Stable name, for example `import.applied`.
@@ -74,6 +77,7 @@ impl Kind {
             Self::ExportReady => Scope::Export,
             Self::EndpointFailing | Self::EndpointDisabled => Scope::Webhooks,
             Self::ClientRevoked => Scope::Admin,
+            Self::AuditFailed => Scope::Audit,
         }
     }
 

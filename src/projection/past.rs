@@ -20,7 +20,7 @@ impl Projections {
         db: &'a Db,
         tenant: &'a Tenant,
         position: i64,
-        progress: impl Fn(i64, i64),
+        progress: impl Fn(i64, i64) + Sync,
     ) -> Result<Past<'a>, ShadowError> {
         let mut past = Past(Shadow::create(self.all.iter().collect(), db, tenant).await?);
         match past.fill(position, progress).await {
@@ -92,7 +92,7 @@ async fn differ(
 }
 
 impl Past<'_> {
-    async fn fill(&mut self, position: i64, progress: impl Fn(i64, i64)) -> Result<(), ShadowError> {
+    async fn fill(&mut self, position: i64, progress: impl Fn(i64, i64) + Sync) -> Result<(), ShadowError> {
         let Shadow { live_schema, schema, .. } = &self.0;
         let keys = format!("create unlogged table {schema}.metadata_keys (like {live_schema}.metadata_keys)");
         sqlx::query(&keys).execute(&mut *self.0.conn).await?;

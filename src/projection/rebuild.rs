@@ -33,7 +33,7 @@ impl Projections {
         &self,
         db: &Db,
         tenant: &Tenant,
-        progress: impl Fn(i64, i64),
+        progress: impl Fn(i64, i64) + Sync,
     ) -> Result<(i64, Option<Difference>), ShadowError> {
         let mut shadow = Shadow::create(self.all.iter().collect(), db, tenant).await?;
         let found = shadow.compare_all(&progress).await;
@@ -49,7 +49,7 @@ impl Projections {
         db: &Db,
         tenant: &Tenant,
         only: Option<&str>,
-        progress: impl Fn(i64, i64),
+        progress: impl Fn(i64, i64) + Sync,
     ) -> Result<(i64, u64), ShadowError> {
         let chosen: Vec<&Projection> = self.all.iter().filter(|p| only.is_none_or(|name| p.name == name)).collect();
         if chosen.is_empty() {
@@ -75,7 +75,10 @@ impl Projections {
 }
 
 impl Shadow<'_> {
-    async fn compare_all(&mut self, progress: &impl Fn(i64, i64)) -> Result<(i64, Option<Difference>), ShadowError> {
+    async fn compare_all(
+        &mut self,
+        progress: &(impl Fn(i64, i64) + Sync),
+    ) -> Result<(i64, Option<Difference>), ShadowError> {
         let head = self.head().await?.1;
         self.fill(head, progress).await?;
         sqlx::query("begin isolation level repeatable read").execute(&mut *self.conn).await?;
@@ -100,7 +103,7 @@ impl Shadow<'_> {
     async fn replace_all(
         &mut self,
         fingerprint: Option<&str>,
-        progress: &impl Fn(i64, i64),
+        progress: &(impl Fn(i64, i64) + Sync),
     ) -> Result<(i64, u64), ShadowError> {
         let head = self.head().await?.1;
         self.fill(head, progress).await?;

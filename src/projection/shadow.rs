@@ -4,6 +4,8 @@
 //! the live tables fill them. They are unlogged and go when the shadow is dropped, or, after a crash, when the next
 //! one is made.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use futures::future::try_join_all;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Postgres};
@@ -78,10 +80,10 @@ impl<'a> Shadow<'a> {
 
     /// Takes all events up to a position, several read models at a time. `progress` hears events done and in all, summed
     /// over the read models.
-    pub async fn fill(&mut self, head: i64, progress: &impl Fn(i64, i64)) -> Result<(), ShadowError> {
+    pub async fn fill(&mut self, head: i64, progress: &(impl Fn(i64, i64) + Sync)) -> Result<(), ShadowError> {
         let lanes = Semaphore::new(LANES);
         let done: Vec<watch::Sender<bool>> = self.projections.iter().map(|_| watch::Sender::new(false)).collect();
-        let (total, taken) = (head * self.projections.len() as i64, std::cell::Cell::new(0));
+        let (total, taken) = (head * self.projections.len() as i64, AtomicI64::new(0));
         try_join_all(self.projections.iter().zip(&done).map(|(projection, ready)| {
             let (shadow, lanes, done, taken) = (&*self, &lanes, &done, &taken);
             async move {
@@ -100,8 +102,8 @@ impl<'a> Shadow<'a> {
                     if from == 0 {
                         shadow.index(&mut conn, projection).await?;
                     }
-                    taken.set(taken.get() + to - from);
-                    progress(taken.get(), total);
+                    let done = taken.fetch_add(to - from, Ordering::Relaxed) + to - from;
+                    progress(done, total);
                 }
                 conn.close().await?;
                 ready.send_replace(true);

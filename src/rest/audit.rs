@@ -1,9 +1,10 @@
 //! Proofs over HTTP: checkpoints, the keys that sign them, inclusion and consistency.
 
 use std::collections::HashMap;
+use std::io::Cursor;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -12,12 +13,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tlog_tiles::tlog::Hash;
 
-use super::Hub;
 use super::error::HubError;
 use super::extract::{Auditor, HubQuery};
 use super::imports::number;
 use super::plans::known;
+use super::{Hub, POSITION};
 use crate::audit::checkpoint::Checkpoint;
+use crate::audit::nightly::Check;
+use crate::audit::subject::{SubjectError, archive};
 use crate::audit::{AuditError, base64};
 use crate::notice::data::milliseconds;
 
@@ -30,6 +33,8 @@ pub fn router() -> Router<Hub> {
         .route("/audit/checkpoint", get(latest))
         .route("/audit/checkpoints", get(list).post(sign))
         .route("/audit/keys", get(keys))
+        .route("/audit/checks", get(checks))
+        .route("/audit/subject", get(subject))
         .route("/audit/proofs/inclusion", get(inclusion))
         .route("/audit/proofs/consistency", get(consistency))
 }
@@ -93,6 +98,13 @@ pub struct ConsistencyProof {
     new: i64,
     /// Hashes in base64.
     proof: Vec<String>,
+}
+
+/// What the daily checks came to, the latest first.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct CheckList {
+    checks: Vec<Check>,
 }
 
 fn texts(hashes: &[Hash]) -> Vec<String> {
@@ -161,6 +173,48 @@ async fn consistency(
     let (old, new) = (number(&query, "old", 0)?, number(&query, "new", 0)?);
     let proof = hub.audit.consistency(&client.tenant, old, new).await?;
     Ok(Json(ConsistencyProof { old, new, proof: texts(&proof) }))
+}
+
+/// `GET /audit/checks?limit=`
+async fn checks(
+    Auditor(client): Auditor,
+    State(hub): State<Hub>,
+    HubQuery(query): HubQuery<HashMap<String, String>>,
+) -> Result<Json<CheckList>, HubError> {
+    known(&query, &["limit"])?;
+    let limit = number(&query, "limit", 31)?.clamp(1, MOST);
+    Ok(Json(CheckList { checks: hub.audit.checks(&client.tenant, limit).await? }))
+}
+
+/// `GET /audit/subject?person=`: everything that is held about a person, as a zip.
+async fn subject(
+    Auditor(client): Auditor,
+    State(hub): State<Hub>,
+    HubQuery(query): HubQuery<HashMap<String, String>>,
+) -> Result<Response, HubError> {
+    known(&query, &["person"])?;
+    let person = query.get("person").ok_or_else(|| HubError::bad_request("person is the sourcedId of a user."))?;
+    let mut bytes = Cursor::new(Vec::new());
+    let position = archive(&hub.log, &client.tenant, person, &mut bytes).await?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/zip")),
+        (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"subject.zip\"")),
+        (POSITION, HeaderValue::from(position)),
+    ];
+    Ok((headers, bytes.into_inner()).into_response())
+}
+
+impl From<SubjectError> for HubError {
+    fn from(error: SubjectError) -> Self {
+        match error {
+            SubjectError::Unknown => Self::not_found("user"),
+            SubjectError::Sql(error) => error.into(),
+            other => {
+                tracing::error!(error = %other, "an archive could not be written");
+                Self::internal()
+            }
+        }
+    }
 }
 
 impl From<AuditError> for HubError {

@@ -15,7 +15,7 @@ use crate::auth::{Client, Scope};
 /// Scopes of [`Subscriber`]: one of them.
 pub const SUBSCRIBER: &[Scope] = &[Scope::Webhooks, Scope::Admin];
 /// Scopes of [`Noticed`]: those of all kinds of notices.
-pub const NOTICED: &[Scope] = &[Scope::Import, Scope::Export, Scope::Webhooks, Scope::Admin];
+pub const NOTICED: &[Scope] = &[Scope::Import, Scope::Export, Scope::Webhooks, Scope::Admin, Scope::Audit];
 
 /// An extractor for each kind of client: it has one of the scopes, or the request is refused.
 macro_rules! clients {

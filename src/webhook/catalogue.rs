@@ -128,6 +128,7 @@ fn schema(of: Of, name: &str, description: &str) -> Value {
         Of::Hub(EndpointFailing) => of_data::<data::EndpointFailing>(),
         Of::Hub(EndpointDisabled) => of_data::<data::EndpointDisabled>(),
         Of::Hub(ClientRevoked) => of_data::<data::ClientRevoked>(),
+        Of::Hub(AuditFailed) => of_data::<data::AuditFailed>(),
     };
     schema["title"] = name.into();
     schema["description"] = description.into();

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::catalogue::{Message, Of};
+use crate::audit::verify::{self, Finding};
 use crate::feed;
 use crate::notice::Kind;
 use crate::notice::data::{
-    ClientRevoked, Counts, Disabled, EndpointDisabled, EndpointFailing, ExportReady, ImportApplied, ImportFailed,
-    ImportJob, ImportReverted, ImportWaits, Positions, Reason, School, Threshold, Waits,
+    AuditFailed, ClientRevoked, Counts, Disabled, EndpointDisabled, EndpointFailing, ExportReady, ImportApplied,
+    ImportFailed, ImportJob, ImportReverted, ImportWaits, Positions, Reason, School, Threshold, Waits,
 };
 use crate::roster::EntityType;
 
@@ -153,6 +154,12 @@ fn hub(kind: Kind) -> Value {
             failing_since: Some(TIME - TimeDelta::hours(120)),
             last_status: None,
             last_error: Some("timeout".to_owned()),
+        }),
+        Kind::AuditFailed => value(&AuditFailed {
+            position: POSITION,
+            findings: 1,
+            history: vec![Finding { kind: verify::Kind::Changed, from: POSITION - 17, to: POSITION - 17 }],
+            read_models: None,
         }),
         Kind::ClientRevoked => value(&ClientRevoked { client: CLIENT, name: "Reading app".to_owned() }),
     }
