@@ -4,7 +4,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::form::Form;
-use crate::csv::{job, revert};
+use crate::csv::job::{self, Job};
+use crate::csv::revert;
 use crate::export::options::{BadOption, Moment, moment};
 use crate::export::{ExportError, position};
 use crate::feed::{Filter, Kind, Order};
@@ -156,6 +157,11 @@ impl Ask {
     pub async fn find(&self, log: &Log, tenant: &Tenant) -> Result<Found, AskError> {
         let (since, until) =
             (position(log, tenant, "since", self.since).await?, position(log, tenant, "until", self.until).await?);
+        // No request waits for a connection while it holds another.
+        let job = match self.import {
+            Some(id) => Some(job::find(log, tenant, id).await?.ok_or(AskError::UnknownImport)?),
+            None => None,
+        };
         let mut conn = log.db().acquire(tenant).await?;
         let head: i64 = sqlx::query_scalar("select head from tenants where tenant = $1")
             .bind(tenant.as_str())
@@ -172,8 +178,8 @@ impl Ask {
             return Err(bad("until does not stand before since.").into());
         }
         let mut narrow = |range: (i64, i64)| (low, high) = (low.max(range.0), high.min(range.1));
-        if let Some(id) = self.import {
-            narrow(span(log, &mut conn, tenant, id).await?);
+        if let Some(job) = &job {
+            narrow(span(&mut conn, tenant, job).await?);
         }
         match (self.after, self.order) {
             (None, _) => {}
@@ -190,9 +196,8 @@ impl Ask {
 }
 
 /// The positions of what an import appended: they lie together, so that no event has to be asked for its import.
-async fn span(log: &Log, conn: &mut PgConnection, tenant: &Tenant, id: Uuid) -> Result<(i64, i64), AskError> {
-    let job = job::find(log, tenant, id).await?.ok_or(AskError::UnknownImport)?;
-    let unit = revert::unit(conn, tenant, &job).await?;
+async fn span(conn: &mut PgConnection, tenant: &Tenant, job: &Job) -> Result<(i64, i64), sqlx::Error> {
+    let unit = revert::unit(conn, tenant, job).await?;
     Ok(unit.zip(job.position).map_or((0, 0), |(unit, last)| (unit - 1, last)))
 }
 
