@@ -11,6 +11,7 @@ pub mod erasure;
 pub mod export;
 pub mod feed;
 pub mod graphql;
+pub mod history;
 pub mod log;
 pub mod notice;
 pub mod projection;

@@ -3,7 +3,7 @@
 #[path = "exports/cursors.rs"]
 mod cursors;
 #[path = "exports/histories.rs"]
-mod histories;
+pub mod histories;
 #[path = "exports/limits.rs"]
 mod limits;
 #[path = "exports/schools.rs"]

@@ -15,6 +15,7 @@ mod exports;
 mod feed;
 mod filters;
 mod graphql;
+mod history;
 mod imports;
 mod inbox;
 mod intake_limits;

@@ -124,15 +124,20 @@ impl ExportSet {
 }
 
 /// Writes the set beside the place of its file.
-async fn to_file(export: &mut Export, path: &Path, output: Output) -> Result<(Summary, NamedTempFile), Failure> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new().permissions(permissions()).tempfile_in(dir);
-    let file = file.map_err(|e| format!("cannot write in {}: {e}", dir.display()))?;
+pub async fn to_file(export: &mut Export, path: &Path, output: Output) -> Result<(Summary, NamedTempFile), Failure> {
+    let file = beside(path)?;
     let bar = output.progress("bytes");
     let sink = Counted { inner: BufWriter::new(file.reopen()?), bar: bar.clone() };
     let written = export.write(sink).await;
     bar.finish_and_clear();
     Ok((written?, file))
+}
+
+/// A file beside the place of another, to take it once it is whole.
+pub fn beside(path: &Path) -> Result<NamedTempFile, Failure> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::Builder::new().permissions(permissions()).tempfile_in(dir);
+    Ok(file.map_err(|e| format!("cannot write in {}: {e}", dir.display()))?)
 }
 
 /// Those of any file; temporary ones are their owner's alone.

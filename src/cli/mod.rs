@@ -6,11 +6,13 @@ mod demo;
 mod errors;
 mod event_types;
 mod export;
+mod history;
 mod import;
 mod import_errors;
 mod key;
 mod openapi;
 mod rebuild;
+mod replay;
 mod sample;
 mod serve;
 mod tenant;
@@ -61,6 +63,12 @@ enum Command {
     ///
     /// Exit status: 0 all agree, 3 something differs.
     Verify(rebuild::Verify),
+    /// The life of records as a timeline: what changed, field by field, when, and by whom.
+    History(history::History),
+    /// Make a past roster anew from the events alone: as a OneRoster set, or in a database of its own.
+    ///
+    /// Exit status: 0 done, 3 it is not what the live database says of that position (with --verify), 1 anything else.
+    Replay(replay::Replay),
     /// Proof of history: examine the log, or hand out files that prove.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -139,6 +147,8 @@ impl Cli {
             Command::Export(export) => export.run(&session, output).await,
             Command::Rebuild(rebuild) => rebuild.run(&session, output).await,
             Command::Verify(verify) => verify.run(&session, output).await,
+            Command::History(history) => history.run(&session, output).await,
+            Command::Replay(replay) => replay.run(&session, output).await,
             Command::Audit(command) => command.run(&session, output).await,
             Command::Tenant(command) => command.run(&session, output).await,
             Command::Client(command) => command.run(&session, output).await,

@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::log::{Log, Tenant, metadata_keys};
 use crate::notice::{self, data::ExportReady};
+use crate::projection::Past;
 use crate::roster::EntityType;
 use members::Members;
 use options::{BadOption, Moment, Options};
@@ -154,6 +155,11 @@ impl Export {
         }
     }
 
+    /// Reads from read models that were made anew, instead of the live ones.
+    pub async fn read_from(&mut self, past: &Past<'_>) -> Result<(), sqlx::Error> {
+        past.show_to(&mut self.tx).await
+    }
+
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -272,7 +278,12 @@ fn side<'a>((survey, presence): (&'a Survey, &'a Presence)) -> Side<'a> {
 }
 
 /// The position that a parameter means.
-async fn position(log: &Log, tenant: &Tenant, name: &str, moment: Option<Moment>) -> Result<Option<i64>, ExportError> {
+pub async fn position(
+    log: &Log,
+    tenant: &Tenant,
+    name: &str,
+    moment: Option<Moment>,
+) -> Result<Option<i64>, ExportError> {
     match moment {
         None => Ok(None),
         Some(Moment::Position(position)) => Ok(Some(position)),

@@ -175,7 +175,8 @@ fn one_of<'a>(name: &str, text: Option<&'a str>) -> Result<&'a str, BadOption> {
     }
 }
 
-fn moment(name: &str, text: &str) -> Result<Moment, BadOption> {
+/// A log position or a time, as text.
+pub fn moment(name: &str, text: &str) -> Result<Moment, BadOption> {
     let digits = !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
     let position = text.parse().ok().filter(|_| digits).map(Moment::Position);
     let bad = || BadOption::new("bad_parameter", format!("{name} is a log position or a time, YYYY-MM-DDThh:mm:ssZ."));

@@ -94,6 +94,24 @@ pub struct Change {
     pub cause: Cause,
     /// Orgs that it belongs to; only with [`Detail::Full`](super::Detail).
     pub schools: Vec<String>,
+    /// Whether the record before was active; as `before`.
+    pub was_active: Option<bool>,
+    /// Its content was destroyed, as its person was erased.
+    pub emptied: bool,
+}
+
+impl Change {
+    /// Whether it is of a record of this person, as it is or as it was before.
+    pub fn is_about(&self, person: &str) -> bool {
+        let named = || {
+            let before = self.before.as_ref().and_then(|before| serde_json::from_str::<Named>(before.get()).ok());
+            before.and_then(|before| before.user).is_some_and(|user| user.sourced_id == person)
+        };
+        match self.entity {
+            EntityType::User | EntityType::Demographics => self.sourced_id == person,
+            _ => self.user.as_deref() == Some(person) || (self.user.is_some() && named()),
+        }
+    }
 }
 
 /// A row of [`read::statement`](super::read).
@@ -114,6 +132,7 @@ pub(super) struct Row {
     before_type: Option<String>,
     before_version: Option<String>,
     schools: Option<Vec<String>>,
+    emptied: bool,
 }
 
 /// What the feed reads of a payload.
@@ -195,6 +214,8 @@ impl Row {
             after: now.record,
             cause,
             schools: self.schools.unwrap_or_default(),
+            was_active: self.before_type.map(|kind| !["Withdrawn", "Erased"].contains(&kind.as_str())),
+            emptied: self.emptied,
         })
     }
 }

@@ -12,6 +12,11 @@ pub struct Filter {
     kinds: Vec<Kind>,
     school: Option<String>,
     sourced_id: Option<String>,
+    /// The user, and what is or ever was of this user: roles, profiles, demographics, enrollments.
+    person: Option<String>,
+    actor: Option<String>,
+    /// As causes name clients: one of these. Empty: anyone.
+    clients: Vec<String>,
 }
 
 /// Record types that name their school or org themselves, and the member that does.
@@ -29,12 +34,32 @@ impl Filter {
         let asked = |kind: &EntityType| types.is_empty() || types.contains(kind);
         let allowed = |kind: &EntityType| demographics || *kind != EntityType::Demographics;
         let types = EntityType::ALL.into_iter().filter(|kind| asked(kind) && allowed(kind)).collect();
-        Self { types, kinds: Kind::ALL.map(|(kind, ..)| kind).to_vec(), school, sourced_id }
+        Self {
+            types,
+            kinds: Kind::ALL.map(|(kind, ..)| kind).to_vec(),
+            school,
+            sourced_id,
+            person: None,
+            actor: None,
+            clients: Vec::new(),
+        }
     }
 
     /// The same of changes of these kinds only; empty, all of them.
     pub fn of_kinds(mut self, kinds: &[Kind]) -> Self {
         self.kinds.retain(|kind| kinds.is_empty() || kinds.contains(kind));
+        self
+    }
+
+    /// The same of changes of one person's records only.
+    pub fn of_person(mut self, sourced_id: Option<String>) -> Self {
+        self.person = sourced_id;
+        self
+    }
+
+    /// The same of changes made on behalf of the actor, and by one of the clients; empty, by any.
+    pub fn made_by(mut self, actor: Option<String>, clients: Vec<String>) -> Self {
+        (self.actor, self.clients) = (actor, clients);
         self
     }
 
@@ -48,6 +73,14 @@ impl Filter {
             && self.kinds.len() == Kind::ALL.len()
             && self.school.is_none()
             && self.sourced_id.is_none()
+            && self.person.is_none()
+            && self.actor.is_none()
+            && self.clients.is_empty()
+    }
+
+    /// The events that pass are of few records, and found by their keys.
+    pub fn names_records(&self) -> bool {
+        self.sourced_id.is_some() || self.person.is_some()
     }
 
     /// Nothing that there is or will be passes.
@@ -71,8 +104,20 @@ impl Filter {
         self.sourced_id.as_deref()
     }
 
+    pub fn person(&self) -> Option<&str> {
+        self.person.as_deref()
+    }
+
+    pub fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+
+    pub fn clients(&self) -> &[String] {
+        &self.clients
+    }
+
     /// The same as the condition in [`read`](super::read), for changes at hand. With a school, they must have been
-    /// read with [`Detail::Full`](super::Detail).
+    /// read with [`Detail::Full`](super::Detail); with a person, with the records before.
     pub fn passes(&self, change: &Change) -> bool {
         self.types.contains(&change.entity)
             && self.kinds.contains(&change.kind)
@@ -80,6 +125,9 @@ impl Filter {
             && self.school.as_ref().is_none_or(|school| {
                 change.entity == EntityType::AcademicSession || change.schools.iter().any(|org| org == school)
             })
+            && self.person.as_ref().is_none_or(|id| change.is_about(id))
+            && self.actor.as_ref().is_none_or(|actor| change.cause.actor.as_ref() == Some(actor))
+            && (self.clients.is_empty() || change.cause.client.as_ref().is_some_and(|id| self.clients.contains(id)))
     }
 }
 

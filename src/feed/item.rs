@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Change, Kind};
+use super::{Cause, Change, Kind};
 use crate::roster::EntityType;
 
 /// What a reader may see and wants to see of a change, beyond what everybody does.
@@ -58,7 +58,7 @@ pub struct Item<'a> {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Cause", deny_unknown_fields)]
-struct CauseItem<'a> {
+pub struct CauseItem<'a> {
     /// The client: its id for a write, its name for an import.
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<&'a str>,
@@ -90,8 +90,6 @@ struct CauseItem<'a> {
 
 impl<'a> Item<'a> {
     pub fn new(change: &'a Change, previous_position: Option<i64>, shown: Shown) -> Self {
-        let Change { cause, .. } = change;
-        let audit = shown.audit;
         Self {
             position: change.position,
             previous_position,
@@ -104,17 +102,24 @@ impl<'a> Item<'a> {
             changed: &change.changed,
             before: change.before.as_deref().filter(|_| shown.values),
             after: Some(&*change.after).filter(|_| shown.values),
-            cause: CauseItem {
-                client: cause.client.as_deref(),
-                import: cause.import.as_deref(),
-                reverts: cause.reverts.as_deref(),
-                mapping: cause.mapping.as_deref(),
-                absent: cause.absent,
-                actor: cause.actor.as_deref().filter(|_| audit),
-                approved_by: cause.approver.as_deref().filter(|_| audit),
-                file: cause.file.as_deref().filter(|_| audit),
-                line: cause.line.filter(|_| audit),
-            },
+            cause: CauseItem::new(&change.cause, shown.audit),
+        }
+    }
+}
+
+impl<'a> CauseItem<'a> {
+    /// `audit`: with what needs the scope `audit`.
+    pub fn new(cause: &'a Cause, audit: bool) -> Self {
+        Self {
+            client: cause.client.as_deref(),
+            import: cause.import.as_deref(),
+            reverts: cause.reverts.as_deref(),
+            mapping: cause.mapping.as_deref(),
+            absent: cause.absent,
+            actor: cause.actor.as_deref().filter(|_| audit),
+            approved_by: cause.approver.as_deref().filter(|_| audit),
+            file: cause.file.as_deref().filter(|_| audit),
+            line: cause.line.filter(|_| audit),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod diff;
 pub mod filter;
 pub mod item;
 pub mod page;
+mod person;
 pub mod read;
 pub mod recent;
 mod school;
@@ -21,7 +22,7 @@ pub use change::{Cause, Change, Kind};
 pub use filter::Filter;
 pub use item::{Item, Shown};
 pub use page::{Asked, ToldPage};
-pub use read::{Detail, Page};
+pub use read::{Detail, Order, Page};
 
 /// How long a looked-up previous position is remembered: long enough for all that ask at the same event.
 const REMEMBERED: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::tail::Told;
-use super::{Detail, Feed, Filter, read};
+use super::{Detail, Feed, Filter, Order, read};
 use crate::log::Tenant;
 
 /// Statements that one page may take when its filter passes little.
@@ -25,6 +25,8 @@ pub struct Asked<'a> {
     /// After this position, up to that one, which the log has reached.
     pub range: (i64, i64),
     pub limit: usize,
+    /// Which of them come first. Previous positions are for [`Order::Asc`].
+    pub order: Order,
     /// Position of the filter's last change up to the beginning of the range, where it is known.
     pub last: Option<i64>,
 }
@@ -34,7 +36,8 @@ pub struct Asked<'a> {
 pub struct ToldPage {
     pub told: Vec<Told>,
     /// There is no other change of the filter up to here: the next page goes on after it. It is the end of the range
-    /// unless the page was cut short, by its limit or by what one page may cost.
+    /// unless the page was cut short, by its limit or by what one page may cost. With [`Order::Desc`], there is none
+    /// after here, and the next page is of the positions up to it.
     pub to: i64,
     /// Statements that it took.
     pub statements: u64,
@@ -44,21 +47,22 @@ impl Feed {
     /// The changes of a range, at most `limit`. A page may be short, or empty, and yet not reach the range's end.
     pub async fn page(&self, asked: &Asked<'_>) -> Result<ToldPage, Arc<sqlx::Error>> {
         let detail = if asked.values { Detail::Values } else { Detail::Plain };
-        let (after, until) = asked.range;
-        let mut page = ToldPage { to: after, ..ToldPage::default() };
+        let mut left = asked.range;
+        let mut page = ToldPage { to: if asked.order == Order::Asc { left.0 } else { left.1 }, ..ToldPage::default() };
         let (begin, mut bytes, mut last) = (Instant::now(), 0, asked.last);
-        let within = |page: &ToldPage, bytes| {
-            page.to < until
+        let within = |page: &ToldPage, left: (i64, i64), bytes| {
+            left.0 < left.1
                 && page.told.len() < asked.limit
                 && page.statements < STEPS
                 && bytes < BYTES
                 && begin.elapsed() < TIME
         };
-        while within(&page, bytes) {
-            let left = asked.limit - page.told.len();
+        while within(&page, left, bytes) {
+            let room = asked.limit - page.told.len();
             page.statements += 1;
-            let step = read::read(&self.log, asked.tenant, asked.filter, detail, (page.to, until), left).await?;
+            let step = read::read_in(asked.order, &self.log, asked.tenant, asked.filter, detail, left, room).await?;
             page.to = step.to;
+            left = asked.order.rest(left, step.to);
             bytes += step.bytes;
             for change in step.changes {
                 let previous = match (asked.previous, last) {

@@ -4,7 +4,7 @@ use futures::TryStreamExt;
 use sqlx::{Postgres, QueryBuilder};
 
 use super::change::Row;
-use super::{Change, Filter, Kind, school};
+use super::{Change, Filter, Kind, person, school};
 use crate::command::hub::upcasters;
 use crate::log::{Log, Tenant};
 
@@ -24,11 +24,31 @@ pub enum Detail {
     Full,
 }
 
+/// Which changes of a range come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest.
+    #[default]
+    Asc,
+    /// The latest.
+    Desc,
+}
+
+impl Order {
+    /// The rest of a range of positions of which one end has been read up to `to`.
+    pub fn rest(self, (after, until): (i64, i64), to: i64) -> (i64, i64) {
+        match self {
+            Self::Asc => (to, until),
+            Self::Desc => (after, to),
+        }
+    }
+}
+
 /// Changes in the order of positions.
 #[derive(Debug)]
 pub struct Page {
     pub changes: Vec<Change>,
-    /// There is no other change of the filter up to here.
+    /// There is no other change of the filter up to here. With [`Order::Desc`]: after here.
     pub to: i64,
     /// That the changes take, about.
     pub bytes: usize,
@@ -41,20 +61,38 @@ pub async fn read(
     tenant: &Tenant,
     filter: &Filter,
     detail: Detail,
+    range: (i64, i64),
+    limit: usize,
+) -> Result<Page, sqlx::Error> {
+    read_in(Order::Asc, log, tenant, filter, detail, range, limit).await
+}
+
+/// The same in an order: with [`Order::Desc`], the next page is of the positions up to `to`.
+pub async fn read_in(
+    order: Order,
+    log: &Log,
+    tenant: &Tenant,
+    filter: &Filter,
+    detail: Detail,
     (after, until): (i64, i64),
     limit: usize,
 ) -> Result<Page, sqlx::Error> {
     // The events of one record are found by its key, however far apart they are.
-    let to = if filter.sourced_id().is_some() { until } else { until.min(after + SPAN) };
-    if filter.passes_nothing() {
-        return Ok(Page { changes: Vec::new(), to: until, bytes: 0 });
-    }
+    let span = if filter.names_records() || filter.passes_nothing() { until } else { SPAN };
+    let (low, high, to) = match order {
+        Order::Asc => (after, until.min(after + span), until.min(after + span)),
+        Order::Desc => (after.max(until - span), until, after.max(until - span)),
+    };
     let mut page = Page { changes: Vec::new(), to, bytes: 0 };
-    if after >= to {
+    if low >= high || filter.passes_nothing() {
         return Ok(page);
     }
-    let mut sql = statement(tenant, filter, detail, after, to);
-    sql.push(" order by e.position limit ").push_bind(limit as i64);
+    let mut sql = statement(tenant, filter, detail, low, high);
+    sql.push(match order {
+        Order::Asc => " order by e.position limit ",
+        Order::Desc => " order by e.position desc limit ",
+    });
+    sql.push_bind(limit as i64);
     let mut conn = log.db().acquire(tenant).await?;
     let mut rows = sql.build_query_as::<Row>().fetch(&mut *conn);
     while let Some(row) = rows.try_next().await? {
@@ -63,7 +101,7 @@ pub async fn read(
         let position = change.position;
         page.changes.push(change);
         if page.changes.len() == limit || page.bytes > BYTES {
-            page.to = position;
+            page.to = if order == Order::Asc { position } else { position - 1 };
             break;
         }
     }
@@ -72,7 +110,7 @@ pub async fn read(
 
 /// Position of the last change before `position`; 0 when there is none. It is looked for in growing steps backwards.
 pub(super) async fn previous(log: &Log, tenant: &Tenant, filter: &Filter, position: i64) -> Result<i64, sqlx::Error> {
-    let (mut upper, mut span) = (position - 1, if filter.sourced_id().is_some() { position } else { 1_000 });
+    let (mut upper, mut span) = (position - 1, if filter.names_records() { position } else { 1_000 });
     while upper > 0 && !filter.passes_nothing() {
         let lower = (upper - span).max(0);
         let mut sql = QueryBuilder::new("select position from (");
@@ -118,22 +156,25 @@ fn select<'a>(
     let types = || filter.types().iter().map(|kind| kind.name()).collect::<Vec<_>>();
     sql.push(
         "select e.position, e.unit, e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version,
-                e.payload, e.metadata, e.recorded_at, ",
+                e.payload, e.metadata, e.recorded_at, e.salt is null as emptied, ",
     );
     sql.push(match with_before {
         true => "b.position as before_position, b.payload as before, b.event_type as before_type, b.event_version as before_version, ",
         false => "null::bigint as before_position, null::json as before, null::text as before_type, null::text as before_version, ",
     });
     sql.push(if with_schools { "s.schools from " } else { "null::text[] as schools from " });
-    match filter.sourced_id() {
-        None => {
+    match (filter.sourced_id(), filter.person()) {
+        (None, None) => {
             sql.push("events e");
         }
         // Read before anything else is asked of them.
-        Some(id) => {
+        (Some(id), _) => {
             sql.push("(select * from events where aggregate_type = any(").push_bind(types());
             sql.push(") and aggregate_id = ").push_bind(tenant.aggregate_id(id)).push(" offset 0) e");
         }
+        (None, Some(id)) => bind(sql, &person::events(), |sql, name| {
+            sql.push_bind(if name == "tenant" { tenant.as_str() } else { id });
+        }),
     }
     if with_before {
         sql.push(BEFORE);
@@ -152,6 +193,18 @@ fn select<'a>(
                           case e.sequence when 1 then 'created' else 'changed' end end) = any(",
         );
         sql.push_bind(filter.kinds().iter().map(|kind| kind.word()).collect::<Vec<_>>()).push(")");
+    }
+    if let Some(id) = filter.person() {
+        sql.push(" and ");
+        bind(sql, &person::named(), |sql, _| {
+            sql.push_bind(id);
+        });
+    }
+    if let Some(actor) = filter.actor() {
+        sql.push(" and e.metadata ->> 'actor' = ").push_bind(actor);
+    }
+    if !filter.clients().is_empty() {
+        sql.push(" and e.metadata ->> 'client' = any(").push_bind(filter.clients()).push(")");
     }
     if let Some(id) = filter.school() {
         sql.push(" and ");

@@ -7,6 +7,7 @@
 //!   of changed, each with its own record as it stood then. `parts` of a record show in it; an `edge` shows only
 //!   when it comes, goes or leads elsewhere.
 
+mod past;
 mod rebuild;
 mod replay;
 mod shadow;
@@ -16,6 +17,7 @@ use sqlx::{Postgres, Transaction};
 
 use crate::db::Db;
 use crate::log::Tenant;
+pub use past::Past;
 pub use rebuild::{Difference, ShadowError};
 
 /// Name and text of each file, in the order in which they are applied: what others read from comes first; the largest

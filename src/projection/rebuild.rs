@@ -12,7 +12,7 @@ pub struct Difference {
     pub sourced_id: String,
     /// The version's first position.
     pub since: i64,
-    /// `unexpected` (stands in the read model only) or `missing` (stands in the log only).
+    /// `unexpected` (stands in the read model only), `missing` (stands in the log only), or, of a past state, `different`.
     pub what: String,
 }
 
@@ -79,7 +79,8 @@ impl Shadow<'_> {
         &mut self,
         progress: &(impl Fn(i64, i64) + Sync),
     ) -> Result<(i64, Option<Difference>), ShadowError> {
-        self.fill(progress).await?;
+        let head = self.head().await?.1;
+        self.fill(head, progress).await?;
         sqlx::query("begin isolation level repeatable read").execute(&mut *self.conn).await?;
         let compared = self.compare_snapshot().await;
         sqlx::query("rollback").execute(&mut *self.conn).await?;
@@ -104,7 +105,8 @@ impl Shadow<'_> {
         fingerprint: Option<&str>,
         progress: &(impl Fn(i64, i64) + Sync),
     ) -> Result<(i64, u64), ShadowError> {
-        self.fill(progress).await?;
+        let head = self.head().await?.1;
+        self.fill(head, progress).await?;
         sqlx::query("begin").execute(&mut *self.conn).await?;
         let replaced = self.replace_locked(fingerprint).await;
         let end = if replaced.is_ok() { "commit" } else { "rollback" };

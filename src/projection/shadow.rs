@@ -29,7 +29,7 @@ pub(super) struct Shadow<'a> {
     pub live_schema: String,
     pub position: i64,
     db: &'a Db,
-    schema: String,
+    pub schema: String,
 }
 
 impl<'a> Shadow<'a> {
@@ -78,10 +78,9 @@ impl<'a> Shadow<'a> {
             .ok_or_else(|| ShadowError::UnknownTenant(self.tenant.clone()))
     }
 
-    /// Takes all events there are now, several read models at a time. `progress` hears events done and in all, summed
+    /// Takes all events up to a position, several read models at a time. `progress` hears events done and in all, summed
     /// over the read models.
-    pub async fn fill(&mut self, progress: &(impl Fn(i64, i64) + Sync)) -> Result<(), ShadowError> {
-        let head = self.head().await?.1;
+    pub async fn fill(&mut self, head: i64, progress: &(impl Fn(i64, i64) + Sync)) -> Result<(), ShadowError> {
         let lanes = Semaphore::new(LANES);
         let done: Vec<watch::Sender<bool>> = self.projections.iter().map(|_| watch::Sender::new(false)).collect();
         let (total, taken) = (head * self.projections.len() as i64, AtomicI64::new(0));

@@ -15,6 +15,7 @@ pub mod events;
 pub mod exports;
 pub mod extract;
 pub mod follow;
+pub mod history;
 pub mod imports;
 pub mod notices;
 pub mod oauth;
@@ -158,6 +159,7 @@ fn router(hub: Hub) -> Router {
         .merge(deliveries::router())
         .merge(notices::router())
         .merge(audit::router())
+        .merge(history::router())
         .merge(erasures::router())
         .merge(event_types::router())
         .fallback(async || HubError::unknown_path())

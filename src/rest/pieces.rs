@@ -1,12 +1,16 @@
 //! A long answer that a task of its own writes while it is sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
+use axum::response::{IntoResponse, IntoResponseParts, Response};
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::answer::Broken;
+use super::error::HubError;
+use crate::graphql::sessions::Session;
 
 /// What becomes of an answer on its way.
 pub enum Piece {
@@ -22,6 +26,53 @@ pub enum NotTaken {
     Stalled,
     #[error("the client is gone")]
     Gone,
+}
+
+/// Why a long answer of a session ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    #[error(transparent)]
+    Database(#[from] Arc<sqlx::Error>),
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("the token has ended, or the server stops")]
+    Over,
+}
+
+/// The answer that `write` writes, as long as the session lasts. An error before the first piece is still an answer; one
+/// after it breaks the connection off. `what` names it in the log.
+pub async fn answer<W>(
+    mut session: Session,
+    what: &'static str,
+    headers: impl IntoResponseParts,
+    write: impl FnOnce(mpsc::Sender<Piece>) -> W,
+) -> Result<Response, HubError>
+where
+    W: Future<Output = Result<(), Halt>> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(2);
+    let written = write(sender);
+    let writing = tokio::spawn(async move {
+        let written = tokio::select! {
+            _ = session.over() => Err(Halt::Over),
+            written = written => written,
+        };
+        match &written {
+            Ok(()) | Err(Halt::NotTaken(NotTaken::Gone)) => {}
+            Err(error) => tracing::warn!(%error, what, "an answer broke off"),
+        }
+        written
+    });
+    match begun(receiver).await {
+        Some(body) => Ok((headers, Body::from_stream(body)).into_response()),
+        None => match writing.await {
+            Ok(Err(Halt::Database(error))) => Err(error.into()),
+            Ok(Err(Halt::Over)) => Err(HubError::unavailable()),
+            _ => Err(HubError::internal()),
+        },
+    }
 }
 
 /// Hands a piece on. A client that takes nothing for the time of `patience` is left.

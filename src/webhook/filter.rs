@@ -185,6 +185,8 @@ mod tests {
             after: serde_json::value::RawValue::from_string(r#"{"role":"teacher"}"#.into()).unwrap(),
             cause: Cause { import: Some("i".into()), ..Cause::default() },
             schools: vec!["aoba".into()],
+            was_active: None,
+            emptied: false,
         }
     }
 

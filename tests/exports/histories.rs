@@ -9,10 +9,10 @@ use super::{As, Set, another, assert_alike, export, import};
 use crate::support::{Server, assert_verified, put, set};
 
 /// Numbers that depend on the seed alone.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -117,7 +117,7 @@ fn document(dice: &mut Dice) -> (&'static str, String, Value) {
 }
 
 /// A change, or an attempt at one: what the rules refuse changes nothing.
-async fn step(server: &Server, dice: &mut Dice) {
+pub async fn step(server: &Server, dice: &mut Dice) {
     if dice.roll(12) == 0 {
         // Orgs by a set: these are withdrawn or come back without what names them.
         let status = dice.one_of(&["active", "tobedeleted"]);

@@ -11,7 +11,7 @@ use super::Listed;
 use crate::auth::{Client, Scope};
 use crate::feed::diff::{Comparison, Difference, Place, Scope as Whose};
 use crate::feed::tail::Told;
-use crate::feed::{Asked, Change, Detail, Feed, Filter, read};
+use crate::feed::{Asked, Change, Detail, Feed, Filter, Order, read};
 use crate::graphql::document::Selected;
 use crate::graphql::error::{Code, Refusal};
 use crate::graphql::execution::{Done, Execution};
@@ -180,6 +180,7 @@ pub async fn changes(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal>
         previous,
         range: (since.max(went_on.unwrap_or(0)), until),
         limit: reader.first()?,
+        order: Order::Asc,
         last: None,
     };
     let page = reader.feed.page(&asked).await.map_err(|error| Refusal::from(&*error))?;

@@ -1,11 +1,9 @@
 //! Changes in bulk: one in each line of JSON, up to a position that is fixed at the beginning.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tokio::sync::mpsc;
 
 use super::parameters::Wish;
@@ -13,54 +11,22 @@ use super::{LastLine, Request, Source};
 use crate::feed::Item;
 use crate::rest::POSITION;
 use crate::rest::error::HubError;
-use crate::rest::pieces::{self, NotTaken, Piece};
+use crate::rest::pieces::{self, Halt, Piece};
 
 /// Changes read at a time. No connection to the database is held while they are sent.
 const STEP: usize = 2_000;
 /// Bytes gathered before they are sent.
 const CHUNK: usize = 64 * 1024;
 
-/// Why an answer ended before its last line.
-#[derive(Debug, thiserror::Error)]
-enum Halt {
-    #[error(transparent)]
-    Database(#[from] Arc<sqlx::Error>),
-    #[error(transparent)]
-    NotTaken(#[from] NotTaken),
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    #[error("the token has ended, or the server stops")]
-    Over,
-}
-
 /// An error before the first line is still an answer; one after it breaks the connection off.
 pub(super) async fn answer(request: Request, wish: Wish, media: &'static str) -> Result<Response, HubError> {
-    let Request { source, mut session, head } = request;
-    let (sender, receiver) = mpsc::channel(2);
-    let writing = tokio::spawn(async move {
+    let Request { source, session, head } = request;
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(media)), (POSITION, HeaderValue::from(head))];
+    pieces::answer(session, "changes in bulk", headers, move |sender| async move {
         let until = wish.until.unwrap_or(head);
-        let written = tokio::select! {
-            _ = session.over() => Err(Halt::Over),
-            written = write(&source, &wish, until, &sender) => written,
-        };
-        match &written {
-            Ok(()) | Err(Halt::NotTaken(NotTaken::Gone)) => {}
-            Err(error) => tracing::warn!(%error, "changes in bulk broke off"),
-        }
-        written
-    });
-    match pieces::begun(receiver).await {
-        Some(body) => {
-            let headers =
-                [(header::CONTENT_TYPE, HeaderValue::from_static(media)), (POSITION, HeaderValue::from(head))];
-            Ok((headers, Body::from_stream(body)).into_response())
-        }
-        None => match writing.await {
-            Ok(Err(Halt::Database(error))) => Err(error.into()),
-            Ok(Err(Halt::Over)) => Err(HubError::unavailable()),
-            _ => Err(HubError::internal()),
-        },
-    }
+        write(&source, &wish, until, &sender).await
+    })
+    .await
 }
 
 async fn write(source: &Source, wish: &Wish, until: i64, sender: &mpsc::Sender<Piece>) -> Result<(), Halt> {

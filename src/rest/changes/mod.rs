@@ -25,7 +25,7 @@ use super::extract::Follower;
 use super::{Hub, POSITION};
 use crate::auth::{Client, Scope};
 use crate::feed::tail::{Tail, Told};
-use crate::feed::{Asked, Item, Shown, ToldPage};
+use crate::feed::{Asked, Item, Order, Shown, ToldPage};
 use crate::graphql::sessions::Session;
 use parameters::{Form, Pairs, Wish};
 
@@ -127,7 +127,8 @@ impl Source {
         last: Option<i64>,
     ) -> Result<ToldPage, Arc<sqlx::Error>> {
         let (tenant, filter) = (&self.client.tenant, &wish.filter);
-        let asked = Asked { tenant, filter, values: wish.values, previous: true, range, limit, last };
+        let asked =
+            Asked { tenant, filter, values: wish.values, previous: true, range, limit, order: Order::Asc, last };
         self.hub.feed.page(&asked).await
     }
 }
