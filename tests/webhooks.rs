@@ -14,13 +14,13 @@ use crate::support::{self, Server, city, put, token, until};
 
 /// A receiver that echoes challenges, and answers messages with the statuses that it is given, then 204.
 #[derive(Clone, Default)]
-struct Receiver {
+pub struct Receiver {
     got: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
     statuses: Arc<Mutex<Vec<u16>>>,
 }
 
 impl Receiver {
-    async fn start(statuses: &[u16]) -> (Self, String) {
+    pub async fn start(statuses: &[u16]) -> (Self, String) {
         let receiver = Self { statuses: Arc::new(Mutex::new(statuses.to_vec())), ..Self::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -29,7 +29,7 @@ impl Receiver {
         (receiver, address)
     }
 
-    fn messages(&self) -> Vec<Value> {
+    pub fn messages(&self) -> Vec<Value> {
         let got = self.got.lock().unwrap();
         got.iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
     }
@@ -46,7 +46,7 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     StatusCode::from_u16(status).unwrap().into_response()
 }
 
-const SETTINGS: [(&str, &str); 4] = [
+pub const SETTINGS: [(&str, &str); 4] = [
     ("ROSTERHUB_WEBHOOKS_ALLOW_HTTP", "true"),
     ("ROSTERHUB_WEBHOOKS_NETWORKS", "127.0.0.0/8"),
     ("ROSTERHUB_WEBHOOKS_RETRY_SECONDS", "0.01,0.01,0.01,0.01"),
@@ -69,7 +69,7 @@ async fn ask(server: &Server, path: &str, body: Value) -> (u16, Value) {
 }
 
 /// Registers an endpoint and verifies it.
-async fn register(server: &Server, body: Value) -> Value {
+pub async fn register(server: &Server, body: Value) -> Value {
     let (status, made) = ask(server, "", body).await;
     assert_eq!((status, &made["state"]), (201, &json!("unverified")), "{made}");
     let (_, trial) = ask(server, &format!("/{}/verify", made["id"].as_str().unwrap()), json!({})).await;

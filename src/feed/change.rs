@@ -96,6 +96,16 @@ pub struct Change {
     pub schools: Vec<String>,
 }
 
+impl Change {
+    /// The person that it is of.
+    pub fn person(&self) -> Option<&str> {
+        match self.entity {
+            EntityType::User => Some(&self.sourced_id),
+            _ => self.user.as_deref(),
+        }
+    }
+}
+
 /// A row of [`read::statement`](super::read).
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {

@@ -24,6 +24,7 @@ pub mod page;
 pub mod persisted;
 pub mod plan;
 pub mod planner;
+mod receipts;
 pub mod render;
 pub mod resolve;
 pub mod roots;
@@ -42,6 +43,7 @@ use async_graphql::dynamic::{Schema, SchemaError};
 use async_graphql::parser::types::{DocumentOperations, OperationType};
 use async_graphql::{Request, Response, Value, value};
 
+use crate::access::{Access, Seen};
 use crate::auth::Client;
 use crate::auth::limit::Standing;
 use crate::config::GraphqlConfig;
@@ -69,6 +71,7 @@ pub struct Gateway {
     settings: Settings,
     budgets: Budgets,
     persisted: Persisted,
+    access: Access,
 }
 
 /// Bounds of what one operation may ask for.
@@ -113,7 +116,13 @@ pub enum OpenError {
 }
 
 impl Gateway {
-    pub fn new(log: Log, feed: Feed, imports: Intake, config: &GraphqlConfig) -> Result<Self, OpenError> {
+    pub fn new(
+        log: Log,
+        feed: Feed,
+        imports: Intake,
+        access: Access,
+        config: &GraphqlConfig,
+    ) -> Result<Self, OpenError> {
         let fingerprint = Fingerprint(log.projections().fingerprint().to_owned());
         let schema = schema::builder(config.introspection)
             .extension(render::Renderer)
@@ -127,6 +136,7 @@ impl Gateway {
             settings: config.into(),
             budgets: Budgets::new(config.records_per_minute),
             persisted: Persisted::open(config.operations.as_deref(), config.persisted_bytes)?,
+            access,
         })
     }
 
@@ -155,6 +165,7 @@ impl Gateway {
             Err(refusal) => return refusal.into_response(),
         };
         self.persisted.register(&request);
+        let asked = self.access.most().map(|_| receipts::asked(&request, client));
         let request = request.data(execution.clone()).data(client.clone());
         let mut response = match reads {
             true => match tokio::time::timeout(self.settings.time, self.schema.execute(request)).await {
@@ -169,6 +180,9 @@ impl Gateway {
             response = refusal.clone().into_response();
         }
         let read = execution.done();
+        if let Some(asked) = asked.filter(|_| response.data != Value::Null) {
+            receipts::record(&self.access, asked, &execution, read.unwrap_or_default());
+        }
         if let Some(read) = read {
             response.extensions.insert("position".into(), read.position.into());
         }
@@ -199,7 +213,8 @@ impl Gateway {
             )));
         }
         let Settings { max_page, time, .. } = self.settings;
-        Ok(Execution::new(self.log.clone(), client.tenant.clone(), plan, max_page, time))
+        let seen = Seen::new(self.access.most());
+        Ok(Execution::new(self.log.clone(), client.tenant.clone(), plan, max_page, time, seen))
     }
 
     pub fn sdl(&self) -> String {

@@ -25,6 +25,7 @@ use super::selection::Selection;
 use super::sender::{Outcome, Request, Sender};
 use super::signature::{SigningKey, sign};
 use super::{deliveries, secret, source};
+use crate::access::{Access, Asked, Following, Recipient, Via};
 use crate::auth::{Scope, Scopes, Vault};
 use crate::config::WebhooksConfig;
 use crate::feed::{Change, Detail, Feed, Shown};
@@ -50,6 +51,7 @@ pub struct World {
     pub sender: Sender,
     pub vault: Arc<Vault>,
     pub settings: Arc<WebhooksConfig>,
+    pub access: Access,
     pub recorder: Recorder,
     /// Until when this instance may send.
     pub lease: watch::Receiver<Instant>,
@@ -68,6 +70,8 @@ struct Target {
     feed: crate::feed::Filter,
     detail: Detail,
     shown: Shown,
+    /// Of payloads that hold records.
+    receipts: Option<Following>,
 }
 
 struct Lane {
@@ -131,6 +135,10 @@ impl Target {
             return Ok(None);
         }
         let keys = super::keys::current(&mut conn, tenant, &world.vault, id).await?;
+        let receipts = match endpoint.payload {
+            Payload::Full => Some(receipts(&mut conn, world, tenant, &endpoint).await?),
+            Payload::Thin => None,
+        };
         drop(conn);
         let headers = match &endpoint.headers {
             Some(sealed) => secret::open_headers(&world.vault, id, sealed)?,
@@ -150,6 +158,7 @@ impl Target {
             selection,
             filter,
             detail: if full || with_schools { Detail::Full } else { Detail::Plain },
+            receipts,
             shown: Shown { values: full, audit: scopes.has_any(&[Scope::Audit]) },
             endpoint,
         }))
@@ -158,6 +167,24 @@ impl Target {
     fn passes(&self, change: &Change, roles: &[String]) -> bool {
         self.selection.has_change(change) && self.filter.as_ref().is_none_or(|filter| filter.passes(change, roles))
     }
+}
+
+/// The access log of an endpoint.
+async fn receipts(
+    conn: &mut sqlx::PgConnection,
+    world: &World,
+    tenant: &Tenant,
+    endpoint: &Endpoint,
+) -> Result<Following, sqlx::Error> {
+    let name: Option<String> =
+        sqlx::query_scalar("select name from clients where id = $1").bind(endpoint.client).fetch_optional(conn).await?;
+    let recipient = Recipient { id: Some(endpoint.client), name: name.unwrap_or_default().into() };
+    let mut query = format!("endpoint={}&types={}", endpoint.id, endpoint.types.join(","));
+    if let Some(filter) = &endpoint.filter {
+        query += &format!("&filter={filter}");
+    }
+    let asked = Asked::new(recipient, Via::Webhook, "deliver", (crate::rest::HUB, "/webhooks/{id}"), &query);
+    Ok(world.access.follow(tenant, asked))
 }
 
 /// Why an endpoint cannot be delivered to.
@@ -480,6 +507,10 @@ impl Lane {
                 },
             };
             let body = message.body(&tenant, &content, target.shown);
+            // Before it is sent: an attempt that fails may have been read all the same.
+            if let (Content::Change(change), Some(receipts)) = (&content, &target.receipts) {
+                receipts.told(change.person(), change.position);
+            }
             let at = Utc::now();
             let timestamp = at.timestamp();
             let signature = sign(&target.keys, &message.id, timestamp, &body);
