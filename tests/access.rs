@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 
 use crate::graphql::follow::{Event, Sse, Ws};
-use crate::support::{self, EVERYTHING, Server, bulk, city, put, token, until};
+use crate::support::{self, EVERYTHING, Server, put, token, until};
 use crate::webhooks::{Receiver, SETTINGS, register};
 
 async fn board() -> String {
@@ -155,7 +155,8 @@ async fn reads_over_graphql_are_written_down() {
     server.query(&format!("{{ users(first: 1, after: \"{cursor}\") {{ nodes {{ sourcedId }} }} }}")).await;
     server.query("{ orgs { nodes { name } } }").await;
     server.query("{ history(recordType: enrollment, sourcedId: \"e-b\") { nodes { position } } }").await;
-    server.query("{ diff(from: 1) { nodes { sourcedId } } }").await;
+    let head = answer["extensions"]["position"].as_i64().unwrap();
+    server.query(&format!("{{ diff(from: 1, to: {head}) {{ nodes {{ sourcedId }} }} }}")).await;
     server.query("{ changes(types: [user]) { nodes { sourcedId } } }").await;
     let found = since(&server, before).await;
     let short: Vec<(&str, &Value)> = found.iter().map(|e| (e.1.as_str(), &e.3)).collect();

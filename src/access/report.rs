@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset, Utc};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, context};
 use serde::Serialize;
 use uuid::Uuid;
@@ -301,13 +303,13 @@ impl Report {
         let (certain, possible): (Vec<Line>, Vec<Line>) =
             self.lines().into_iter().partition(|line| line.receipt == Receipt::Listed);
         let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
+        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
         environment.add_template(name, template)?;
         let page = environment.get_template(name)?.render(context! {
             from => time(self.period.0, words.beginning), to => time(self.period.1, words.now),
-            made => self.language.time(Utc::now()), person => self.person, tenant => self.tenant.as_str(),
-            sums => self.sums(), certain, possible, cut => self.cut, words,
+            made => self.language.time(Utc::now()), person => self.person.as_str(), tenant => self.tenant.as_str(),
+            sums => Value::from(Serde(self.sums())), certain => Value::from(Serde(certain)),
+            possible => Value::from(Serde(possible)), cut => self.cut, words => Value::from(Serde(words)),
         })?;
         Ok(page)
     }

@@ -186,13 +186,14 @@ impl Parameters {
         // The id of a single user is in the log already: reads of all of them are the same request.
         let is_person = endpoint.is_single && endpoint.kind != EntityType::Enrollment;
         let path = endpoint.parameters().zip(self.query.parameters.iter().map(String::as_str)).filter(|_| !is_person);
-        let kept = self.kept.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in path.chain(kept) {
+        let mut add = |name: &str, value: &str| {
             text.push_str(if text.is_empty() { "" } else { "&" });
             text.push_str(name);
             text.push('=');
             text.push_str(value);
-        }
+        };
+        path.for_each(|(name, value)| add(name, value));
+        self.kept.iter().for_each(|(name, value)| add(name, value));
         let (start, offset) = self.start();
         if !matches!(start, Start::Offset(0)) {
             text.push_str(if text.is_empty() { "offset=" } else { "&offset=" });
