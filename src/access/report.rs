@@ -263,7 +263,8 @@ impl Report {
     }
 
     fn sums(&self) -> Vec<Sum> {
-        let mut sums: BTreeMap<(&str, &str, &str), (usize, usize, DateTime<Utc>, DateTime<Utc>)> = BTreeMap::new();
+        type Times = (usize, usize, DateTime<Utc>, DateTime<Utc>);
+        let mut sums: BTreeMap<(&str, &str, &str), Times> = BTreeMap::new();
         for found in &self.found {
             let key = (found.client_name.as_str(), found.client.as_str(), found.via.as_str());
             let sum = sums.entry(key).or_insert((0, 0, found.at, found.at));

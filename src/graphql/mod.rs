@@ -165,7 +165,7 @@ impl Gateway {
             Err(refusal) => return refusal.into_response(),
         };
         self.persisted.register(&request);
-        let asked = self.access.most().map(|_| receipts::asked(&request, client));
+        let asked = self.access.most().map(|_| receipts::asked(&mut request, client));
         let request = request.data(execution.clone()).data(client.clone());
         let mut response = match reads {
             true => match tokio::time::timeout(self.settings.time, self.schema.execute(request)).await {

@@ -1,6 +1,7 @@
 //! What the access log says of an operation.
 
 use async_graphql::Request;
+use async_graphql::parser::types::DocumentOperations;
 use async_graphql_value::ConstValue;
 
 use super::execution::{Done, Execution};
@@ -12,7 +13,8 @@ use crate::auth::Client;
 /// Characters of the document that are kept; variables have the rest.
 const DOCUMENT: usize = 700;
 
-pub fn asked(request: &Request, client: &Client) -> Asked {
+pub fn asked(request: &mut Request, client: &Client) -> Asked {
+    let operation = name(request).unwrap_or_else(|| "anonymous".to_owned());
     let mut text = String::with_capacity(256);
     // Cursors hold values of records in a form that erasing a person would not find.
     for word in cut(&request.query, 4 * DOCUMENT).split_ascii_whitespace() {
@@ -35,8 +37,18 @@ pub fn asked(request: &Request, client: &Client) -> Asked {
     for (name, value) in variables {
         text.push_str(&format!(" ${name}={}", shown(value)));
     }
-    let operation = request.operation_name.as_deref().unwrap_or("anonymous");
-    Asked::new(client, Via::Graphql, operation, ("", super::http::PATH), &text)
+    Asked::new(client, Via::Graphql, &operation, ("", super::http::PATH), &text)
+}
+
+/// Of the operation: the one asked for, or the only one.
+fn name(request: &mut Request) -> Option<String> {
+    if request.operation_name.is_some() {
+        return request.operation_name.clone();
+    }
+    match &request.parsed_query().ok()?.operations {
+        DocumentOperations::Multiple(operations) => operations.keys().next().map(|name| name.to_string()),
+        DocumentOperations::Single(_) => None,
+    }
 }
 
 fn shown(value: &ConstValue) -> String {

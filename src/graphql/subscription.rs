@@ -42,7 +42,7 @@ impl Gateway {
             return Ok(Answers { responses, reached });
         }
         self.persisted.register(&request);
-        let following = self.access.follow(&client.tenant, super::receipts::asked(&request, client));
+        let following = self.access.follow(&client.tenant, super::receipts::asked(&mut request, client));
         let request = request.data(client.clone()).data(Resume(resume)).data(reached.clone()).data(following);
         let at = reached.clone();
         let responses = self.schema.execute_stream(request).map(move |mut response| {
