@@ -6,15 +6,16 @@
 //! The database must be there; the program makes a tenant and a client of its own in it. With 2 hubs one takes over
 //! from the other. Ends with an error at the first thing that does not hold.
 
+mod arrivals;
 mod receivers;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use receivers::{Failure, Hub, Manner, Message, random, receive};
+use arrivals::Arrivals;
+use receivers::{Failure, Hub, Manner, random, receive};
 use rosterhub::auth::{Clients, Kind, NewClient, Scopes};
 use rosterhub::db::Db;
 use rosterhub::log::{Log, Tenant};
@@ -89,10 +90,10 @@ async fn main() -> Result<(), Failure> {
     if events.len() as u64 != written.load(Ordering::Relaxed) {
         return Err(format!("{} events, but {} were written", events.len(), written.load(Ordering::Relaxed)).into());
     }
-    let mut came: Vec<Endpoint> = manners.iter().map(|_| Endpoint::default()).collect();
+    let mut came: Vec<Arrivals> = manners.iter().map(|_| Arrivals::default()).collect();
     while came.iter().any(|endpoint| endpoint.accepted.len() < events.len()) {
         match tokio::time::timeout(PATIENCE, hears.recv()).await {
-            Ok(Some(message)) => came[message.endpoint].receive(message)?,
+            Ok(Some(message)) => came[message.endpoint].add(message)?,
             _ => break,
         }
     }
@@ -184,97 +185,4 @@ async fn positions(log: &Log, tenant: &Tenant) -> Result<Vec<i64>, Failure> {
     let mut conn = log.db().acquire(tenant).await?;
     let select = sqlx::query_scalar("select position from events where tenant = $1 order by position");
     Ok(select.bind(tenant.as_str()).fetch_all(&mut *conn).await?)
-}
-
-/// What came to one endpoint.
-#[derive(Default)]
-struct Endpoint {
-    /// First receipts, by sequence.
-    first: BTreeMap<i64, Message>,
-    /// Sequences in the order of their first receipts.
-    arrivals: Vec<i64>,
-    accepted: HashSet<i64>,
-    /// All up to this sequence were accepted.
-    whole: i64,
-    /// The first one that came before all those before it were accepted.
-    early: Option<i64>,
-    again: usize,
-    failed: usize,
-}
-
-impl Endpoint {
-    fn receive(&mut self, message: Message) -> Result<(), Failure> {
-        let sequence = message.sequence;
-        match self.first.get(&sequence) {
-            Some(first) => {
-                let same = |m: &Message| (m.id.clone(), m.kind.clone(), m.timestamp, m.position, m.previous_position);
-                if same(first) != same(&message) {
-                    return Err(format!("sequence {sequence} came with two contents: {first:?}, {message:?}").into());
-                }
-            }
-            None => {
-                self.arrivals.push(sequence);
-                if sequence > self.whole + 1 {
-                    self.early = self.early.or(Some(sequence));
-                }
-                self.first.insert(sequence, message.clone());
-            }
-        }
-        match message.accepted {
-            true => self.again += usize::from(!self.accepted.insert(sequence)),
-            false => self.failed += 1,
-        }
-        while self.accepted.contains(&(self.whole + 1)) {
-            self.whole += 1;
-        }
-        Ok(())
-    }
-
-    /// What does not hold.
-    fn check(&self, order: &str, events: &[i64]) -> Result<(), String> {
-        if self.accepted.len() != events.len() {
-            return Err(format!("{} of {} events came", self.accepted.len(), events.len()));
-        }
-        let mut previous = 0;
-        for ((n, position), message) in events.iter().enumerate().zip(self.first.values()) {
-            let chain = (message.sequence, message.position, message.previous_position);
-            let expected = (n as i64 + 1, *position, previous);
-            if chain != expected {
-                return Err(format!("sequence, position and the one before are {chain:?}, not {expected:?}"));
-            }
-            previous = *position;
-        }
-        let ids: HashSet<&str> = self.first.values().map(|message| message.id.as_str()).collect();
-        if ids.len() != events.len() {
-            return Err("two messages have the same id".to_owned());
-        }
-        match order {
-            "fifo" => {
-                if let Some(sequence) = self.early {
-                    return Err(format!("{sequence} came before all those before it were accepted"));
-                }
-                ascending(self.arrivals.iter().copied())
-            }
-            "record" => {
-                let mut records: HashMap<&str, Vec<i64>> = HashMap::new();
-                for sequence in &self.arrivals {
-                    let record = self.first[sequence].data.sourced_id.as_deref().unwrap_or_default();
-                    records.entry(record).or_default().push(*sequence);
-                }
-                records.into_values().try_for_each(|sequences| ascending(sequences.into_iter()))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn ascending(sequences: impl Iterator<Item = i64>) -> Result<(), String> {
-    let mut before = 0;
-    for sequence in sequences {
-        if sequence < before {
-            return Err(format!("{sequence} came after {before}"));
-        }
-        before = sequence;
-    }
-    Ok(())
 }

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 
 use crate::graphql::follow::{Event, Sse, Ws};
+use crate::support::receiver::Receiver;
 use crate::support::{self, EVERYTHING, Server, put, token, until};
-use crate::webhooks::{Receiver, SETTINGS, register};
+use crate::webhooks::{SETTINGS, register};
 
 async fn board() -> String {
     let url = support::database().await;

@@ -14,6 +14,7 @@ mod render;
 mod scopes;
 mod snapshot;
 pub mod subscriptions;
+mod webhooks;
 mod writes;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ mod corpus;
 mod crash;
 mod decisions;
 mod editions;
+mod erasure;
 mod exports;
 mod feed;
 mod filters;

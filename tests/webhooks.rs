@@ -1,50 +1,15 @@
 //! Webhooks, to a real receiver on loopback.
 
-use std::sync::{Arc, Mutex};
+mod delivery;
+mod guard;
+mod lifecycle;
+mod selection;
+mod statistics;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use serde_json::{Value, json};
 
+use crate::support::receiver::Receiver;
 use crate::support::{self, Server, city, put, token, until};
-
-/// A receiver that echoes challenges, and answers messages with the statuses that it is given, then 204.
-#[derive(Clone, Default)]
-pub struct Receiver {
-    got: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
-    statuses: Arc<Mutex<Vec<u16>>>,
-}
-
-impl Receiver {
-    pub async fn start(statuses: &[u16]) -> (Self, String) {
-        let receiver = Self { statuses: Arc::new(Mutex::new(statuses.to_vec())), ..Self::default() };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}/hook", listener.local_addr().unwrap());
-        let app = Router::new().route("/hook", post(receive)).with_state(receiver.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        (receiver, address)
-    }
-
-    pub fn messages(&self) -> Vec<Value> {
-        let got = self.got.lock().unwrap();
-        got.iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
-    }
-}
-
-async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Response {
-    let message: Value = serde_json::from_slice(&body).unwrap();
-    if message["type"] == "endpoint.verification" {
-        return axum::Json(json!({ "challenge": message["data"]["challenge"] })).into_response();
-    }
-    receiver.got.lock().unwrap().push((headers, body));
-    let mut statuses = receiver.statuses.lock().unwrap();
-    let status = if statuses.is_empty() { 204 } else { statuses.remove(0) };
-    StatusCode::from_u16(status).unwrap().into_response()
-}
 
 pub const SETTINGS: [(&str, &str); 4] = [
     ("ROSTERHUB_WEBHOOKS_ALLOW_HTTP", "true"),
@@ -53,11 +18,22 @@ pub const SETTINGS: [(&str, &str); 4] = [
     ("ROSTERHUB_WEBHOOKS_LEASE_SECONDS", "1"),
 ];
 
-async fn server() -> Server {
+pub async fn server() -> Server {
+    server_with(&[]).await
+}
+
+/// With other settings than those of all.
+async fn server_with(settings: &[(&str, &str)]) -> Server {
     let url = support::database().await;
     assert_eq!(support::run(&url, &["tenant", "create", "midori"]).0, 0);
-    let mut server = Server::with(&url, &SETTINGS);
-    server.token = token(&url, "midori", &format!("{},webhooks", support::EVERYTHING));
+    let token = token(&url, "midori", &format!("{},webhooks", support::EVERYTHING));
+    another(&url, &token, settings)
+}
+
+/// A server on a database that has the tenant and the client.
+fn another(url: &str, token: &str, settings: &[(&str, &str)]) -> Server {
+    let mut server = Server::with(url, &[&SETTINGS, settings].concat());
+    token.clone_into(&mut server.token);
     server
 }
 
@@ -75,6 +51,25 @@ pub async fn register(server: &Server, body: Value) -> Value {
     let (_, trial) = ask(server, &format!("/{}/verify", made["id"].as_str().unwrap()), json!({})).await;
     assert_eq!((&trial["ok"], &trial["state"]), (&json!(true), &json!("active")), "{trial}");
     made
+}
+
+/// A resource below the webhooks, read.
+async fn read(server: &Server, path: &str) -> Value {
+    let answer = server.get(&format!("{}/rosterhub/v1/webhooks{path}", server.base)).await;
+    assert_eq!(answer.status(), 200, "{path}");
+    answer.json().await.unwrap()
+}
+
+/// Its delivery log, the youngest first.
+async fn deliveries(server: &Server, endpoint: &Value) -> Vec<Value> {
+    let log = read(server, &format!("/{}/deliveries?limit=1000", endpoint["id"].as_str().unwrap())).await;
+    log["deliveries"].as_array().unwrap().clone()
+}
+
+/// All attempts of a message.
+async fn attempts(server: &Server, endpoint: &Value, message: &str) -> Vec<Value> {
+    let delivery = read(server, &format!("/{}/deliveries/{message}", endpoint["id"].as_str().unwrap())).await;
+    delivery["attempts"].as_array().unwrap().clone()
 }
 
 async fn write_org(server: &Server, id: &str) {
@@ -102,8 +97,8 @@ async fn changes_are_told_signed_and_without_a_gap() {
     assert_eq!(messages[0]["id"], messages[1]["id"], "the id is the same in each attempt");
     assert_eq!(messages[0]["data"].get("after"), None, "thin");
     let webhook = standardwebhooks::Webhook::new(made["secret"].as_str().unwrap()).unwrap();
-    for (headers, body) in receiver.got.lock().unwrap().iter() {
-        webhook.verify(body, headers).unwrap();
+    for call in receiver.calls() {
+        webhook.verify(&call.body, &call.headers).unwrap();
     }
     let id = made["id"].as_str().unwrap();
     let path = format!("{}/rosterhub/v1/webhooks/{id}/deliveries", server.base);

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use uuid::Uuid;
 
 use super::secret::{Kind, NewSecret};
-use super::{AuthError, Client, Rate, Scope, Scopes};
+use super::{AuthError, Client, Rate, Scopes};
 use crate::db::Db;
 use crate::log::Tenant;
 use crate::notice;
@@ -234,7 +234,7 @@ impl Row {
             None => None,
         };
         let number = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok()).and_then(NonZeroU32::new);
-        let scopes: Scopes = self.scopes.iter().filter_map(|name| Scope::from_name(name)).collect();
+        let scopes = Scopes::from_names(&self.scopes);
         Ok(Client {
             id: self.id,
             tenant: self.tenant.parse().map_err(|_| decode("tenant"))?,

@@ -102,6 +102,11 @@ impl Scopes {
         list.split(' ').filter_map(Scope::from_name).collect()
     }
 
+    /// Those that have these names in tokens; others are passed over.
+    pub fn from_names<S: AsRef<str>>(names: &[S]) -> Self {
+        names.iter().filter_map(|name| Scope::from_name(name.as_ref())).collect()
+    }
+
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

@@ -72,6 +72,8 @@ impl Staging {
                  owner text collate \"C\", record text, digest bytea, school text collate \"C\",
                  expected bigint)"
             ),
+            // No plan asks for them, and statistics would keep what is erased.
+            format!("alter table {rows} alter record set statistics 0"),
             format!("create unlogged table {refs} (slot smallint not null, sourced_id text collate \"C\" not null)"),
             format!("create unlogged table {homes} (person text collate \"C\" primary key, school text collate \"C\")"),
             format!(

@@ -1,4 +1,4 @@
-//! Pages of what imports have: connections over lists that are read by themselves.
+//! Pages of what imports and webhooks have: connections over lists that are read by themselves.
 
 use std::sync::Arc;
 
@@ -6,7 +6,9 @@ use async_graphql::Value;
 use async_graphql::dynamic::{
     Field, FieldFuture, FieldValue, InputValue, Object, ResolverContext, SchemaBuilder, TypeRef,
 };
+use async_graphql::parser::types::SelectionSet;
 
+use super::document::{Operation, Selected};
 use super::error::Refusal;
 use super::load::{Connection, Item};
 
@@ -57,6 +59,28 @@ pub fn connection<T: Send + Sync + 'static>(schema: SchemaBuilder, name: &str) -
                 .field(own("cursor", TypeRef::named_nn(TypeRef::STRING), "The place; for `after`."))
                 .field(own("node", TypeRef::named_nn(name), "What is there.")),
         )
+}
+
+/// What is asked of the nodes of a connection, wherever they are shown: selection sets, each with its depth.
+pub fn nodes<'a>(
+    operation: &'a Operation<'a>,
+    name: &str,
+    connection: &Selected<'a>,
+    depth: usize,
+) -> Result<Vec<(Vec<&'a SelectionSet>, usize)>, Refusal> {
+    let mut shown = Vec::new();
+    for field in operation.select(&format!("{name}Connection"), &connection.sets(), depth + 1)? {
+        match field.name {
+            "nodes" => shown.push((field.sets(), depth + 2)),
+            "edges" => {
+                let fields = operation.select(&format!("{name}Edge"), &field.sets(), depth + 2)?;
+                let nodes = fields.iter().filter(|field| field.name == "node");
+                shown.extend(nodes.map(|field| (field.sets(), depth + 3)));
+            }
+            _ => {}
+        }
+    }
+    Ok(shown)
 }
 
 pub fn page_arguments(field: Field, default: i64, most: i64) -> Field {

@@ -75,7 +75,7 @@ const DECISIONS: [(&str, &str, &str); 4] = [
 ];
 
 /// `applyGoodRows` is APPLY_GOOD_ROWS, `utf-8` UTF_8, `1.2_JP` V1_2_JP.
-fn item(name: &str) -> String {
+pub fn item(name: &str) -> String {
     let mut item = String::new();
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         item.push('V');

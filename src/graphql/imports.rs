@@ -10,7 +10,7 @@ use super::document::Selected;
 use super::error::{Code as ErrorCode, Refusal};
 use super::import_figures as figures;
 use super::import_objects::{self as objects, Started, payload};
-use super::import_pages::{Listed, after, argument, first, page_arguments};
+use super::import_pages::{Listed, after, argument, first, nodes, page_arguments};
 use super::import_plans::{self as plans, option_input};
 use super::mutation::UserError;
 use super::plan::Cost;
@@ -196,18 +196,7 @@ pub fn cost(planner: &Planner, root: &Selected, cost: &mut Cost) -> Result<(), R
             (1, jobs.map(|field| (field.sets(), 3)).collect())
         }
         "importJobs" => {
-            let mut shown = Vec::new();
-            for field in operation.select("ImportJobConnection", &root.sets(), 2)? {
-                match field.name {
-                    "nodes" => shown.push((field.sets(), 3)),
-                    "edges" => {
-                        let fields = operation.select("ImportJobEdge", &field.sets(), 3)?;
-                        shown.extend(fields.iter().filter(|field| field.name == "node").map(|field| (field.sets(), 4)));
-                    }
-                    _ => {}
-                }
-            }
-            (first(operation.argument(root.field(), "first"), DEFAULT, MOST)?, shown)
+            (first(operation.argument(root.field(), "first"), DEFAULT, MOST)?, nodes(operation, "ImportJob", root, 1)?)
         }
         _ => return Ok(()),
     };

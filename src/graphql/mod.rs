@@ -34,6 +34,9 @@ pub mod sse;
 pub mod subscription;
 pub mod text;
 pub mod upload;
+mod webhook_mutations;
+mod webhook_objects;
+pub mod webhooks;
 pub mod ws;
 
 use std::sync::Arc;
@@ -50,6 +53,7 @@ use crate::config::GraphqlConfig;
 use crate::csv::intake::Intake;
 use crate::feed::Feed;
 use crate::log::Log;
+use crate::webhook::Webhooks;
 use budget::Budgets;
 use document::{Limits, Operation};
 use error::{Code, Refusal};
@@ -121,6 +125,7 @@ impl Gateway {
         feed: Feed,
         imports: Intake,
         access: Access,
+        webhooks: Webhooks,
         config: &GraphqlConfig,
     ) -> Result<Self, OpenError> {
         let fingerprint = Fingerprint(log.projections().fingerprint().to_owned());
@@ -129,7 +134,8 @@ impl Gateway {
             .data(fingerprint)
             .data(imports)
             .data(log.clone())
-            .data(feed);
+            .data(feed)
+            .data(webhooks);
         Ok(Self {
             schema: schema.finish()?,
             log,

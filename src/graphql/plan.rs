@@ -1,6 +1,7 @@
 //! What has to be read for an operation, and how it is shown: for each object that is asked for, its fields and which
 //! other records they lead to. One statement will serve each link of the plan, however many records it starts from.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::Pos;
@@ -127,6 +128,8 @@ pub struct Plan {
     pub is_whole: bool,
     /// Fields of `Mutation` that write records.
     pub writes: Vec<WritePlan>,
+    /// Inputs of fields of `Mutation` that tell null from nothing, by their keys.
+    pub inputs: HashMap<String, serde_json::Value>,
     pub as_of: Option<AsOf>,
     pub at_least: Option<i64>,
     pub cost: Cost,

@@ -20,6 +20,7 @@ use super::plan::{
     Shown, Target,
 };
 use super::roots::Root;
+use super::webhooks;
 use crate::auth::{Client, Scope};
 use crate::query::related::Related;
 use crate::query::sql::time;
@@ -74,7 +75,8 @@ impl Planner<'_> {
             (_, Some(found)) => self.root(root, found, cost).map(Some),
             _ => {
                 changes::cost(self, root, cost);
-                imports::cost(self, root, cost).map(|()| None)
+                imports::cost(self, root, cost)?;
+                webhooks::cost(self, root, cost).map(|()| None)
             }
         }
     }

@@ -16,6 +16,7 @@ use super::page;
 use super::resolve;
 use super::roots::ROOTS;
 use super::subscription;
+use super::webhooks;
 use crate::roster::EntityType;
 use crate::roster::vocabulary::{ROLE_TYPE, STATUS, Vocabulary};
 
@@ -64,8 +65,8 @@ pub fn builder(shown: bool) -> SchemaBuilder {
         schema = connection(schema, kind);
     }
     schema = mutation::register(inputs::register(schema));
-    schema = subscription::register(changes::register(imports::register(schema)));
-    schema.register(changes::fields(imports::queries(query())))
+    schema = subscription::register(changes::register(webhooks::register(imports::register(schema))));
+    schema.register(changes::fields(webhooks::queries(imports::queries(query()))))
 }
 
 fn vocabulary(name: &str, doc: &str, vocabulary: &Vocabulary) -> Enum {

@@ -8,49 +8,32 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use chrono::{DateTime, Utc};
+use chrono::{TimeDelta, Utc};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::Hub;
 use super::error::HubError;
 use super::extract::{HubPath, HubQuery, Subscriber};
+use super::follow::time;
 use super::imports::number;
 use super::plans::known;
-use super::webhooks::{body, find};
-use crate::auth::Client;
-use crate::webhook::deliveries::{self, Again, STATES};
-use crate::webhook::lanes;
+use super::webhooks::body;
+use crate::webhook::deliveries::{self, STATES};
+use crate::webhook::statistics::Statistics;
+
+/// Hours that figures are of, when nobody says since when.
+pub const HOURS: i64 = 24;
 
 pub fn router() -> Router<Hub> {
     Router::new()
         .route("/webhooks/{id}/replay", post(replay))
         .route("/webhooks/{id}/recover", post(recover))
+        .route("/webhooks/{id}/statistics", get(statistics))
         .route("/webhooks/{id}/deliveries", get(log))
         .route("/webhooks/{id}/deliveries/{message}", get(delivery))
         .route("/webhooks/{id}/deliveries/{message}/resend", post(resend))
-}
-
-/// Where to begin again.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "WebhookSince")]
-pub struct Since {
-    /// A log position.
-    after: Option<i64>,
-    /// Or a time.
-    since: Option<DateTime<Utc>>,
-}
-
-async fn begin(hub: &Hub, client: &Client, bytes: &Bytes) -> Result<i64, HubError> {
-    let head = hub.log.head(&client.tenant).await?.unwrap_or_default();
-    let since: Since = body(bytes)?;
-    match (since.after, since.since) {
-        (Some(after), None) if (0..=head).contains(&after) => Ok(after),
-        (None, Some(time)) => Ok(hub.log.position_at(&client.tenant, time).await?),
-        _ => Err(HubError::bad_request("The body has after, a log position that has been reached, or since, a time.")),
-    }
 }
 
 /// How many messages are sent again.
@@ -67,12 +50,7 @@ async fn replay(
     HubPath(id): HubPath<Uuid>,
     bytes: Bytes,
 ) -> Result<StatusCode, HubError> {
-    find(&hub, &client, id).await?;
-    let after = begin(&hub, &client, &bytes).await?;
-    let mut conn = hub.log.db().acquire(&client.tenant).await?;
-    lanes::replay(&mut conn, id, after).await?;
-    drop(conn);
-    hub.webhooks.kick();
+    hub.webhooks.replay(&client, id, body(&bytes)?).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -83,18 +61,23 @@ async fn recover(
     HubPath(id): HubPath<Uuid>,
     bytes: Bytes,
 ) -> Result<Response, HubError> {
-    find(&hub, &client, id).await?;
-    let after = begin(&hub, &client, &bytes).await?;
-    send_again(&hub, &client, id, Again::FailedSince(after)).await
+    Ok(accepted(hub.webhooks.recover(&client, id, body(&bytes)?).await?))
 }
 
-async fn send_again(hub: &Hub, client: &Client, id: Uuid, again: Again<'_>) -> Result<Response, HubError> {
-    let mut tx = hub.log.db().begin(&client.tenant).await?;
-    let messages = deliveries::again(&mut tx, &client.tenant, id, again).await?;
-    lanes::touched(&mut tx, id).await?;
-    tx.commit().await?;
-    hub.webhooks.kick();
-    Ok((StatusCode::ACCEPTED, Json(Messages { messages })).into_response())
+fn accepted(messages: u64) -> Response {
+    (StatusCode::ACCEPTED, Json(Messages { messages })).into_response()
+}
+
+/// `GET /webhooks/{id}/statistics?since=`
+async fn statistics(
+    Subscriber(client): Subscriber,
+    State(hub): State<Hub>,
+    HubPath(id): HubPath<Uuid>,
+    HubQuery(query): HubQuery<HashMap<String, String>>,
+) -> Result<Json<Statistics>, HubError> {
+    known(&query, &["since"])?;
+    let since = time(&query, "since")?.unwrap_or_else(|| Utc::now() - TimeDelta::hours(HOURS));
+    Ok(Json(hub.webhooks.statistics(&client, id, since).await?))
 }
 
 /// Messages, the youngest first.
@@ -112,7 +95,6 @@ async fn log(
     HubQuery(query): HubQuery<HashMap<String, String>>,
 ) -> Result<Json<Deliveries>, HubError> {
     known(&query, &["state", "type", "before", "limit"])?;
-    find(&hub, &client, id).await?;
     let state = query.get("state").cloned();
     if state.as_deref().is_some_and(|state| !STATES.contains(&state)) {
         return Err(HubError::bad_request(format!("state is one of {}.", STATES.join(", "))));
@@ -120,8 +102,7 @@ async fn log(
     let limit = number(&query, "limit", 100)?.clamp(1, i64::from(hub.config.max_page));
     let before = query.get("before").map(|_| number(&query, "before", 0)).transpose()?;
     let selection = deliveries::Selection { state, r#type: query.get("type").cloned(), before, limit };
-    let mut conn = hub.log.db().acquire(&client.tenant).await?;
-    let deliveries = deliveries::list(&mut conn, &client.tenant, id, &selection).await?;
+    let deliveries = hub.webhooks.deliveries(&client, id, &selection).await?;
     Ok(Json(Deliveries { deliveries }))
 }
 
@@ -138,10 +119,7 @@ async fn delivery(
     State(hub): State<Hub>,
     HubPath((id, message)): HubPath<(Uuid, String)>,
 ) -> Result<Json<Attempted>, HubError> {
-    find(&hub, &client, id).await?;
-    let mut conn = hub.log.db().acquire(&client.tenant).await?;
-    let found = deliveries::find(&mut conn, &client.tenant, id, &message).await?;
-    let (delivery, attempts) = found.ok_or_else(|| HubError::not_found("message"))?;
+    let (delivery, attempts) = hub.webhooks.delivery(&client, id, &message).await?;
     Ok(Json(Attempted { delivery, attempts }))
 }
 
@@ -151,10 +129,5 @@ async fn resend(
     State(hub): State<Hub>,
     HubPath((id, message)): HubPath<(Uuid, String)>,
 ) -> Result<Response, HubError> {
-    find(&hub, &client, id).await?;
-    let mut conn = hub.log.db().acquire(&client.tenant).await?;
-    let found = deliveries::find(&mut conn, &client.tenant, id, &message).await?;
-    drop(conn);
-    found.ok_or_else(|| HubError::not_found("message"))?;
-    send_again(&hub, &client, id, Again::Message(&message)).await
+    Ok(accepted(hub.webhooks.resend(&client, id, &message).await?))
 }

@@ -67,6 +67,14 @@ impl From<&'static EventType> for Listed {
     }
 }
 
+impl From<&'static EventType> for EventTypeDetail {
+    fn from(event: &'static EventType) -> Self {
+        let Listed { name, version, group, description, scope } = Listed::from(event);
+        let EventType { schema, example, .. } = event;
+        Self { name, version, group, description, scope, schema, example }
+    }
+}
+
 /// `GET /webhooks/event-types`
 async fn list(_: Subscriber) -> Json<EventTypeList> {
     Json(EventTypeList { event_types: catalogue::all().iter().map(Listed::from).collect() })
@@ -75,7 +83,5 @@ async fn list(_: Subscriber) -> Json<EventTypeList> {
 /// `GET /webhooks/event-types/{name}`
 async fn single(_: Subscriber, HubPath(name): HubPath<String>) -> Result<Json<EventTypeDetail>, HubError> {
     let event = catalogue::find(&name).ok_or_else(|| HubError::not_found("event type"))?;
-    let Listed { name, version, group, description, scope } = Listed::from(event);
-    let EventType { schema, example, .. } = event;
-    Ok(Json(EventTypeDetail { name, version, group, description, scope, schema, example }))
+    Ok(Json(event.into()))
 }

@@ -120,7 +120,7 @@ async fn figures(
 }
 
 /// A time, or a day, which begins at midnight UTC.
-pub fn time(query: &HashMap<String, String>, name: &str) -> Result<Option<DateTime<Utc>>, HubError> {
+pub(super) fn time(query: &HashMap<String, String>, name: &str) -> Result<Option<DateTime<Utc>>, HubError> {
     let Some(text) = query.get(name) else { return Ok(None) };
     let day = || Some(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc());
     let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).ok().or_else(day);

@@ -119,14 +119,22 @@ impl Hub {
         let feed = Feed::new(log.clone());
         let auth = Arc::new(Auth::open(log.db(), &config).await?);
         let access = Access::new(log.clone(), &config.access);
+        let webhooks = Webhooks::open(log.clone(), &config)?;
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
             sessions: Sessions::start(auth.clone()),
             auth,
-            graphql: Gateway::new(log.clone(), feed.clone(), imports.clone(), access.clone(), &config.graphql)?,
+            graphql: Gateway::new(
+                log.clone(),
+                feed.clone(),
+                imports.clone(),
+                access.clone(),
+                webhooks.clone(),
+                &config.graphql,
+            )?,
             feed,
             uploads: Uploads::new(&imports, &config),
-            webhooks: Webhooks::open(&config)?,
+            webhooks,
             audit: Audit::open(log.clone(), &config)?,
             erasures: Erasures::new(log.clone()),
             access,

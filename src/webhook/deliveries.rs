@@ -170,16 +170,34 @@ pub async fn find(
     .fetch_optional(&mut *conn)
     .await?;
     let Some(found) = found else { return Ok(None) };
-    let attempts = sqlx::query_as(
-        "select attempt, at, status, failure, latency_ms, excerpt from webhook_attempts
-          where tenant = $1 and endpoint = $2 and sequence = $3 order by attempt",
+    let attempts = attempts(conn, tenant, endpoint, &[found.sequence]).await?;
+    Ok(Some((found, attempts.into_iter().map(|(_, attempt)| attempt).collect())))
+}
+
+#[derive(sqlx::FromRow)]
+struct AttemptRow {
+    sequence: i64,
+    #[sqlx(flatten)]
+    attempt: Attempt,
+}
+
+/// Attempts to deliver the messages of these sequences, each with its sequence, in their order.
+pub async fn attempts(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    endpoint: Uuid,
+    sequences: &[i64],
+) -> Result<Vec<(i64, Attempt)>, sqlx::Error> {
+    let rows: Vec<AttemptRow> = sqlx::query_as(
+        "select sequence, attempt, at, status, failure, latency_ms, excerpt from webhook_attempts
+          where tenant = $1 and endpoint = $2 and sequence = any($3) order by sequence, attempt",
     )
     .bind(tenant.as_str())
     .bind(endpoint)
-    .bind(found.sequence)
+    .bind(sequences)
     .fetch_all(conn)
     .await?;
-    Ok(Some((found, attempts)))
+    Ok(rows.into_iter().map(|row| (row.sequence, row.attempt)).collect())
 }
 
 /// What is sent again: one message whatever became of it, or all that failed since a position.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::auth::Scopes;
 use crate::log::Tenant;
 use crate::notice::data::Disabled;
 
@@ -74,8 +75,10 @@ fn read<T: DeserializeOwned>(word: &str) -> Result<T, sqlx::Error> {
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub id: Uuid,
-    /// It is told what this client may see.
+    /// It is told what this client may see,
     pub client: Uuid,
+    /// as far as these reach: those of the token that registered it.
+    pub scopes: Scopes,
     pub url: String,
     pub description: String,
     /// Patterns of event types.
@@ -100,6 +103,7 @@ pub struct Endpoint {
 struct Row {
     id: Uuid,
     client: Uuid,
+    scopes: Vec<String>,
     url: String,
     description: String,
     types: Vec<String>,
@@ -124,6 +128,7 @@ impl TryFrom<Row> for Endpoint {
         Ok(Self {
             id: row.id,
             client: row.client,
+            scopes: Scopes::from_names(&row.scopes),
             url: row.url,
             description: row.description,
             types: row.types,
@@ -173,11 +178,11 @@ pub async fn find(conn: &mut PgConnection, tenant: &Tenant, of: Of, id: Uuid) ->
 /// Writes an endpoint down, new or changed; its lane follows in [`lane`](super::lanes).
 pub async fn save(conn: &mut PgConnection, tenant: &Tenant, endpoint: &Endpoint) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into webhook_endpoints (tenant, id, client, url, description, types, filter, payload, ordering, imports,
-                                        headers, rate, state, reason, challenge, verified_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        "insert into webhook_endpoints (tenant, id, client, scopes, url, description, types, filter, payload, ordering,
+                                        imports, headers, rate, state, reason, challenge, verified_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
          on conflict (tenant, id) do update
-            set url = excluded.url, description = excluded.description, types = excluded.types, filter = excluded.filter,
+            set scopes = excluded.scopes, url = excluded.url, description = excluded.description, types = excluded.types, filter = excluded.filter,
                 payload = excluded.payload, ordering = excluded.ordering, imports = excluded.imports,
                 headers = excluded.headers, rate = excluded.rate, state = excluded.state, reason = excluded.reason,
                 challenge = excluded.challenge, verified_at = excluded.verified_at, updated_at = now()",
@@ -185,6 +190,7 @@ pub async fn save(conn: &mut PgConnection, tenant: &Tenant, endpoint: &Endpoint)
     .bind(tenant.as_str())
     .bind(endpoint.id)
     .bind(endpoint.client)
+    .bind(endpoint.scopes.names())
     .bind(&endpoint.url)
     .bind(&endpoint.description)
     .bind(&endpoint.types)

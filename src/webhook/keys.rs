@@ -18,7 +18,20 @@ pub struct Listed {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// Adds a key. Those before it hold for so many seconds more.
+/// A key that signs.
+pub struct Current {
+    pub key: SigningKey,
+    /// Until then, if a newer one has taken its place.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Current {
+    pub fn holds(&self, at: DateTime<Utc>) -> bool {
+        self.expires_at.is_none_or(|expires| at < expires)
+    }
+}
+
+/// Adds a key. Those before it hold for so many seconds more; what has expired is removed.
 pub async fn add(
     conn: &mut PgConnection,
     tenant: &Tenant,
@@ -37,6 +50,11 @@ pub async fn add(
     .bind(overlap)
     .execute(&mut *conn)
     .await?;
+    sqlx::query("delete from webhook_secrets where tenant = $1 and endpoint = $2 and expires_at <= now()")
+        .bind(tenant.as_str())
+        .bind(endpoint)
+        .execute(&mut *conn)
+        .await?;
     sqlx::query("insert into webhook_secrets (tenant, id, endpoint, kind, sealed) values ($1, $2, $3, $4, $5)")
         .bind(tenant.as_str())
         .bind(id)
@@ -48,22 +66,26 @@ pub async fn add(
     Ok(id)
 }
 
-/// Those that hold, the newest first. What has expired is removed where keys are added, not here.
+/// Those that hold, the newest first.
 pub async fn current(
     conn: &mut PgConnection,
     tenant: &Tenant,
     vault: &Vault,
     endpoint: Uuid,
-) -> Result<Vec<SigningKey>, KeysError> {
-    let sealed: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
-        "select id, sealed from webhook_secrets
+) -> Result<Vec<Current>, KeysError> {
+    let sealed: Vec<(Uuid, Vec<u8>, Option<DateTime<Utc>>)> = sqlx::query_as(
+        "select id, sealed, expires_at from webhook_secrets
           where tenant = $1 and endpoint = $2 and coalesce(expires_at > now(), true) order by created_at desc, id",
     )
     .bind(tenant.as_str())
     .bind(endpoint)
     .fetch_all(conn)
     .await?;
-    Ok(sealed.iter().map(|(id, sealed)| secret::open(vault, endpoint, *id, sealed)).collect::<Result<_, _>>()?)
+    let opened = sealed.iter().map(|(id, sealed, expires_at)| {
+        let key = secret::open(vault, endpoint, *id, sealed)?;
+        Ok(Current { key, expires_at: *expires_at })
+    });
+    Ok(opened.collect::<Result<_, SecretError>>()?)
 }
 
 /// Those that hold, without what they are, the newest first.

@@ -23,8 +23,8 @@ use super::queue::Queue;
 use super::recorder::{Attempt, Delivery, Recorder, Report, Telling};
 use super::selection::Selection;
 use super::sender::{Outcome, Request, Sender};
-use super::signature::{SigningKey, sign};
-use super::{deliveries, secret, source};
+use super::signature::sign;
+use super::{catalogue, deliveries, keys, secret, source};
 use crate::access::{Access, Asked, Following, Recipient, Via};
 use crate::auth::{Scope, Scopes, Vault};
 use crate::config::WebhooksConfig;
@@ -64,7 +64,8 @@ struct Target {
     endpoint: Endpoint,
     url: Url,
     headers: Headers,
-    keys: Vec<SigningKey>,
+    keys: Vec<keys::Current>,
+    scopes: Scopes,
     selection: Selection,
     filter: Option<RecordFilter>,
     feed: crate::feed::Filter,
@@ -106,7 +107,14 @@ struct Lane {
 }
 
 type Sent = (Message, DateTime<Utc>, Outcome);
-type Sending = futures::future::BoxFuture<'static, Result<Sent, (Message, sqlx::Error)>>;
+type Sending = futures::future::BoxFuture<'static, Result<Sent, (Message, Unsent)>>;
+
+/// Why no attempt was made.
+enum Unsent {
+    Sql(sqlx::Error),
+    /// The endpoint may not be told of it any more.
+    Hidden,
+}
 
 /// Delivers until told to stop: `standing` is closed, or says that the client has ended.
 pub async fn run(world: World, claim: Claim, mut standing: watch::Receiver<Standing>) {
@@ -128,13 +136,14 @@ pub async fn run(world: World, claim: Claim, mut standing: watch::Receiver<Stand
 }
 
 impl Target {
+    /// `scopes`: of its client.
     async fn open(world: &World, tenant: &Tenant, id: Uuid, scopes: Scopes) -> Result<Option<Self>, OpenError> {
         let mut conn = world.feed.log().db().acquire(tenant).await?;
         let Some(endpoint) = endpoint::find(&mut conn, tenant, None, id).await? else { return Ok(None) };
         if endpoint.state != State::Active {
             return Ok(None);
         }
-        let keys = super::keys::current(&mut conn, tenant, &world.vault, id).await?;
+        let keys = keys::current(&mut conn, tenant, &world.vault, id).await?;
         let receipts = match endpoint.payload {
             Payload::Full => Some(receipts(&mut conn, world, tenant, &endpoint).await?),
             Payload::Thin => None,
@@ -144,6 +153,7 @@ impl Target {
             Some(sealed) => secret::open_headers(&world.vault, id, sealed)?,
             None => Headers::new(),
         };
+        let scopes = scopes.and(endpoint.scopes);
         let url = Url::parse(&endpoint.url).map_err(|_| OpenError::Damaged)?;
         let selection = Selection::parse(&endpoint.types).map_err(|_| OpenError::Damaged)?.seen_with(scopes);
         let filter: Option<RecordFilter> =
@@ -154,6 +164,7 @@ impl Target {
             url,
             headers,
             keys,
+            scopes,
             feed: selection.filter(),
             selection,
             filter,
@@ -162,6 +173,11 @@ impl Target {
             shown: Shown { values: full, audit: scopes.has_any(&[Scope::Audit]) },
             endpoint,
         }))
+    }
+
+    /// Whether it may be told of events of this type.
+    fn may_see(&self, kind: &str) -> bool {
+        catalogue::find(kind).is_some_and(|event| self.scopes.has_any(&[event.scope()]))
     }
 
     fn passes(&self, change: &Change, roles: &[String]) -> bool {
@@ -195,7 +211,7 @@ enum OpenError {
     #[error(transparent)]
     Secret(#[from] secret::SecretError),
     #[error(transparent)]
-    Keys(#[from] super::keys::KeysError),
+    Keys(#[from] keys::KeysError),
     #[error("what is written down of it is damaged")]
     Damaged,
 }
@@ -285,9 +301,8 @@ impl Lane {
             }
             let now = Instant::now();
             while now < lease && !self.disabled && under_way.len() < self.pace.at_a_time() && self.pace.may_send(now) {
-                // An endpoint that took nothing is tried with what is due first.
-                let probe = if self.pace.is_open() { self.queue.soonest() } else { None };
-                let message = probe.or_else(|| self.queue.take(now, self.world.settings.max_pending));
+                let most = self.world.settings.max_pending;
+                let message = if self.pace.is_open() { self.queue.probe(most) } else { self.queue.take(now, most) };
                 let Some(message) = message else { break };
                 self.pace.sent(now);
                 self.under_way.insert(message.sequence, (now, Message { content: None, ..message.clone() }));
@@ -384,8 +399,10 @@ impl Lane {
     }
 
     fn wants_more(&self) -> bool {
-        let room = self.queue.fresh() < AHEAD && self.queue.waiting() < self.world.settings.max_pending;
-        room && !self.disabled && !self.pace.is_open()
+        // An endpoint that takes nothing leaves all in the log but what it is tried with.
+        let ahead = if self.pace.is_open() { 1 } else { AHEAD };
+        let room = self.queue.fresh() < ahead && self.queue.waiting() < self.world.settings.max_pending;
+        room && !self.disabled
     }
 
     /// Somebody changed the endpoint, or its client. False: there is nothing more to do.
@@ -406,6 +423,8 @@ impl Lane {
                     }
                     self.pace.set_rate(target.endpoint.rate);
                     self.target = Arc::new(target);
+                    // So that what is done with is not taken up again.
+                    self.world.recorder.settled().await;
                     match self.restore().await {
                         Ok(()) => return true,
                         Err(error) => tracing::warn!(endpoint = %self.id, %error, "trying again"),
@@ -500,10 +519,12 @@ impl Lane {
         Box::pin(async move {
             let content = match message.content.take() {
                 Some(content) => content,
+                // It was recorded while the scopes were others.
+                None if !target.may_see(&message.kind) => return Err((message, Unsent::Hidden)),
                 None => match source::read_again(world.feed.log(), &tenant, &message, target.detail).await {
                     Ok(Some(content)) => content,
-                    Ok(None) => return Err((message, sqlx::Error::RowNotFound)),
-                    Err(error) => return Err((message, error)),
+                    Ok(None) => return Err((message, Unsent::Sql(sqlx::Error::RowNotFound))),
+                    Err(error) => return Err((message, Unsent::Sql(error))),
                 },
             };
             let body = message.body(&tenant, &content, target.shown);
@@ -513,7 +534,8 @@ impl Lane {
             }
             let at = Utc::now();
             let timestamp = at.timestamp();
-            let signature = sign(&target.keys, &message.id, timestamp, &body);
+            let keys = target.keys.iter().filter(|current| current.holds(at)).map(|current| &current.key);
+            let signature = sign(keys, &message.id, timestamp, &body);
             let (url, headers, id) = (&target.url, &target.headers[..], message.id.as_str());
             let outcome =
                 world.sender.send(Request { url, id, timestamp, signature, headers, body: Bytes::from(body) }).await;
@@ -522,11 +544,15 @@ impl Lane {
     }
 
     /// What became of an attempt.
-    fn came_back(&mut self, sent: Result<Sent, (Message, sqlx::Error)>) {
+    fn came_back(&mut self, sent: Result<Sent, (Message, Unsent)>) {
         let now = Instant::now();
         let (mut message, at, outcome) = match sent {
             Ok(sent) => sent,
-            Err((message, error)) => {
+            Err((message, Unsent::Hidden)) => {
+                self.under_way.remove(&message.sequence);
+                return self.finish(message, "discarded", now);
+            }
+            Err((message, Unsent::Sql(error))) => {
                 self.under_way.remove(&message.sequence);
                 tracing::warn!(endpoint = %self.id, %error, "a message could not be read; trying again");
                 return self.queue.retry(message, now + AWAY);
@@ -552,7 +578,9 @@ impl Lane {
             (self.failing_since, self.warned) = (None, 0);
             return self.finish(message, "delivered", now);
         }
-        let since = *self.failing_since.get_or_insert(at);
+        // Not by the order in which answers come: what was sent at a time failed together.
+        let since = self.failing_since.map_or(at, |since| since.min(at));
+        self.failing_since = Some(since);
         let error = outcome.failure.filter(|_| outcome.status.is_none()).map(|failure| failure.name().to_owned());
         self.last = (outcome.status, error);
         let schedule = &self.world.settings.retry_seconds;
@@ -593,9 +621,11 @@ impl Lane {
         }
     }
 
-    /// Tells of an endpoint that fails for long, and disables it in the end.
+    /// Tells of an endpoint that fails for long, and disables it in the end. Not before it has failed here: time in which
+    /// nobody tried is not its fault.
     fn judge(&mut self) {
-        let Some(since) = self.failing_since.filter(|_| !self.disabled) else { return };
+        let tried = self.last != (None, None);
+        let Some(since) = self.failing_since.filter(|_| tried && !self.disabled) else { return };
         let most = self.world.settings.disable_hours * 3_600.0;
         let failing = (Utc::now() - since).as_seconds_f64();
         if failing >= most {

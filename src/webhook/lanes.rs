@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::message::Cursor;
-use crate::auth::{Scope, Scopes};
+use crate::auth::Scopes;
 use crate::log::Tenant;
 
 /// A lane as its owner begins with it.
@@ -32,7 +32,7 @@ type Row = (Uuid, i32, Vec<String>, bool);
 
 impl From<Row> for Standing {
     fn from((endpoint, change, scopes, ended): Row) -> Self {
-        let scopes = (!ended).then(|| scopes.iter().filter_map(|name| Scope::from_name(name)).collect());
+        let scopes = (!ended).then(|| Scopes::from_names(&scopes));
         Self { endpoint, change, scopes }
     }
 }
@@ -149,8 +149,8 @@ pub async fn replay(conn: &mut PgConnection, endpoint: Uuid, position: i64) -> R
         .map(drop)
 }
 
-/// Begins the replay that was asked for: what waits from before it is dropped, since it comes again. Gives the place
-/// to go on from; none when the lane is another instance's.
+/// Begins the replay that was asked for: what waits from before it is dropped, since it comes again. A replay after
+/// what was told last skips nothing. Gives the place to go on from; none when the lane is another instance's.
 pub async fn begin_replay(
     conn: &mut PgConnection,
     tenant: &Tenant,
@@ -159,8 +159,9 @@ pub async fn begin_replay(
 ) -> Result<Option<Place>, sqlx::Error> {
     let place: Option<Place> = sqlx::query_as(
         "update webhook_lanes
-            set position = replay_from, sequence = $3, last_position = $4, generation = generation + 1, replay_from = null,
-                notice = (select count(*) from notices where tenant = $5 and position <= replay_from)
+            set position = least(replay_from, $6), sequence = $3, last_position = $4, generation = generation + 1,
+                replay_from = null,
+                notice = least($7, (select count(*) from notices where tenant = $5 and position <= replay_from))
           where endpoint = $1 and owner = $2 and replay_from is not null
          returning change, position, notice, sequence, last_position, generation, replay_from, failing_since, warned",
     )
@@ -169,6 +170,8 @@ pub async fn begin_replay(
     .bind(cursor.sequence)
     .bind(cursor.last_position)
     .bind(tenant.as_str())
+    .bind(cursor.position)
+    .bind(cursor.notice)
     .fetch_optional(&mut *conn)
     .await?;
     if let Some(place) = &place {

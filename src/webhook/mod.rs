@@ -1,6 +1,7 @@
 //! Webhooks: endpoints are told of changes and notices, from the log, in an order of their own and without a gap.
 
 pub mod catalogue;
+pub mod commands;
 pub mod deliveries;
 pub mod document;
 pub mod endpoint;
@@ -21,6 +22,7 @@ pub mod selection;
 pub mod sender;
 pub mod signature;
 pub mod source;
+pub mod statistics;
 
 use std::sync::Arc;
 
@@ -31,15 +33,19 @@ use crate::auth::Vault;
 use crate::auth::vault::VaultError;
 use crate::config::Config;
 use crate::feed::Feed;
+use crate::log::Log;
 use runner::Runner;
 use sender::{Sender, SenderError};
 
-/// What the gateways manage webhooks with. Cheap to clone.
+/// What the gateways manage webhooks with: see [`commands`]. Cheap to clone.
 #[derive(Clone)]
 pub struct Webhooks {
-    pub sender: Sender,
-    pub vault: Arc<Vault>,
+    log: Log,
+    sender: Sender,
+    vault: Arc<Vault>,
     kicked: Arc<Notify>,
+    /// Endpoints that a tenant may have.
+    most: i64,
 }
 
 /// Why webhooks cannot be had.
@@ -52,13 +58,18 @@ pub enum OpenError {
 }
 
 impl Webhooks {
-    pub fn open(config: &Config) -> Result<Self, OpenError> {
-        let sender = Sender::new(&config.webhooks)?;
-        Ok(Self { sender, vault: Arc::new(Vault::open(config)?), kicked: Arc::default() })
+    pub fn open(log: Log, config: &Config) -> Result<Self, OpenError> {
+        Ok(Self {
+            log,
+            sender: Sender::new(&config.webhooks)?,
+            vault: Arc::new(Vault::open(config)?),
+            kicked: Arc::default(),
+            most: config.webhooks.per_tenant,
+        })
     }
 
     /// An endpoint was changed: the part that delivers looks at once, if it is in this process.
-    pub fn kick(&self) {
+    fn kick(&self) {
         self.kicked.notify_one();
     }
 

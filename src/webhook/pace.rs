@@ -85,7 +85,8 @@ impl Pace {
         self.failures = self.failures.saturating_add(1);
         self.allowed = (self.allowed / 2.0).max(1.0);
         if outcome.slow_down() {
-            self.left_until = outcome.retry_after.map(|wait| now + wait);
+            // Others that were under way may have been answered otherwise.
+            self.left_until = self.left_until.max(outcome.retry_after.map(|wait| now + wait));
         }
         if self.failures >= self.threshold {
             let nth = (self.failures - self.threshold) as usize;
@@ -153,6 +154,8 @@ mod tests {
         let now = Instant::now();
         let mut pace = pace(Order::Parallel, None);
         pace.came_back(now, &outcome(429, Some(30)));
+        pace.came_back(now, &outcome(429, Some(5)));
+        pace.came_back(now, &outcome(429, None));
         assert_eq!((pace.may_send(now), pace.next()), (false, Some(now + Duration::from_secs(30))));
         let mut pace = self::pace(Order::Fifo, Some(10));
         pace.sent(now);

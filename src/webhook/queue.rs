@@ -20,6 +20,8 @@ pub struct Queue {
     behind: HashMap<String, VecDeque<i64>>,
     /// Messages that were taken and are not in the delivery log, under way or waiting: where the endpoint stood before.
     unrecorded: BTreeMap<i64, Cursor>,
+    /// The last probe was to be one that waits, the next is to be one of the log.
+    probed_waiting: bool,
 }
 
 impl Queue {
@@ -31,6 +33,7 @@ impl Queue {
             due: BTreeSet::new(),
             behind: HashMap::new(),
             unrecorded: BTreeMap::new(),
+            probed_waiting: false,
         }
     }
 
@@ -81,6 +84,10 @@ impl Queue {
             self.due.remove(&(at, sequence));
             return self.waiting.remove(&sequence);
         }
+        self.next_of_log(most_waiting)
+    }
+
+    fn next_of_log(&mut self, most_waiting: usize) -> Option<Message> {
         loop {
             let blocked = self.key(self.fresh.front()?).is_some_and(|key| self.behind.contains_key(&key));
             if blocked && (self.order == Order::Fifo || self.waiting.len() >= most_waiting) {
@@ -102,8 +109,17 @@ impl Queue {
         }
     }
 
-    /// The one that is due first, though it may not be yet: to try an endpoint with that took nothing.
-    pub fn soonest(&mut self) -> Option<Message> {
+    /// One to try an endpoint with that took nothing: by turns the one that is due first, though it may not be yet, and
+    /// the next of the log, since it may be one message alone that is never taken.
+    pub fn probe(&mut self, most_waiting: usize) -> Option<Message> {
+        self.probed_waiting = !self.probed_waiting;
+        match self.probed_waiting {
+            true => self.soonest().or_else(|| self.next_of_log(most_waiting)),
+            false => self.next_of_log(most_waiting).or_else(|| self.soonest()),
+        }
+    }
+
+    fn soonest(&mut self) -> Option<Message> {
         let (_, sequence) = self.due.pop_first()?;
         self.waiting.remove(&sequence)
     }
@@ -232,6 +248,22 @@ mod tests {
         queue.retry(first, later);
         assert_eq!((sequence(queue.take(now, 10)), sequence(queue.take(now, 10))), (Some(3), None));
         assert_eq!((queue.next_due(), sequence(queue.take(later, 10))), (Some(later), Some(1)));
+    }
+
+    #[test]
+    fn an_endpoint_is_tried_with_what_failed_and_with_what_is_new() {
+        let now = Instant::now();
+        let mut queue = queue(Order::Parallel, &["a", "b", "c"]);
+        let first = queue.take(now, 10).unwrap();
+        queue.retry(first, now + Duration::from_secs(5));
+        let tried: Vec<_> = std::iter::from_fn(|| sequence(queue.probe(10))).collect();
+        assert_eq!(tried, [1, 2, 3]);
+        let mut queue = self::queue(Order::Fifo, &["a", "b"]);
+        for _ in 0..3 {
+            let first = queue.probe(10).unwrap();
+            assert_eq!(first.sequence, 1);
+            queue.retry(first, now);
+        }
     }
 
     #[test]

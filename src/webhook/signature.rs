@@ -171,9 +171,9 @@ impl fmt::Debug for SigningKey {
 
 /// The value of the header `webhook-signature`: one signature for each key, in their order, with spaces between.
 /// `id` must have no full stop, which separates it from what follows; `timestamp` is in seconds since 1970.
-pub fn sign(keys: &[SigningKey], id: &str, timestamp: i64, body: &[u8]) -> String {
+pub fn sign<'a>(keys: impl IntoIterator<Item = &'a SigningKey>, id: &str, timestamp: i64, body: &[u8]) -> String {
     let text = [format!("{id}.{timestamp}.").as_bytes(), body].concat();
-    keys.iter().map(|key| key.signature(&text)).collect::<Vec<_>>().join(" ")
+    keys.into_iter().map(|key| key.signature(&text)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::code;
-use crate::support::{Server, put};
+use crate::support::{EVERYTHING, Server, put, token};
 
 const PAGES: [&str; 3] = [
     include_str!("../../docs/graphql.md"),
@@ -13,7 +13,8 @@ const PAGES: [&str; 3] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn examples_of_the_documentation_are_answered() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
+    server.token = token(&server.url, "midori", &format!("{EVERYTHING},webhooks"));
     put(&server, "orgs/aoba", json!({ "org": { "name": "あおば小学校", "type": "school" } })).await;
     let org = server.graphql("{ org(sourcedId: \"aoba\") { version } }", json!({})).await;
     let variables = json!({ "school": "aoba", "version": org["data"]["org"]["version"], "after": 0 });

@@ -1,5 +1,7 @@
 //! Starts the real thing.
 
+pub mod receiver;
+
 use std::io::{BufRead, BufReader, Cursor};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -47,10 +49,14 @@ pub async fn database() -> String {
     postgres.url(&name)
 }
 
-/// A connection that may do everything with the database of this URL, even what the hub may not.
-pub async fn superuser(url: &str) -> sqlx::PgConnection {
+/// The URL of a database for the superuser, who may do even what the hub may not.
+pub fn admin_url(url: &str) -> String {
     let name = url.split('?').next().and_then(|url| url.rsplit('/').next()).unwrap();
-    sqlx::PgConnection::connect(&POSTGRES.get().unwrap().admin_url(name)).await.unwrap()
+    POSTGRES.get().unwrap().admin_url(name)
+}
+
+pub async fn superuser(url: &str) -> sqlx::PgConnection {
+    sqlx::PgConnection::connect(&admin_url(url)).await.unwrap()
 }
 
 /// A copy of a database that nobody is connected to.
@@ -102,8 +108,18 @@ pub struct Server {
     pub url: String,
     pub base: String,
     pub token: String,
-    child: Child,
+    process: Process,
     pub http: reqwest::Client,
+}
+
+/// A process that ends with its owner, also when a test panics before there is a server.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Server {
@@ -125,8 +141,8 @@ impl Server {
         let token = token(url, "midori", EVERYTHING);
         let mut command = rosterhub(url, &["serve"]);
         command.envs(settings.iter().copied()).stderr(Stdio::piped()).stdout(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut process = Process(command.spawn().unwrap());
+        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
         let mut seen = String::new();
         let address = loop {
             let line = lines.next().unwrap_or_else(|| panic!("the server ended: {seen}")).unwrap();
@@ -139,7 +155,7 @@ impl Server {
         // The hub's own client names its cryptography; this one looks for that of the process. Only the first call counts.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { url: url.to_owned(), base: format!("http://{address}"), token, child, http }
+        Self { url: url.to_owned(), base: format!("http://{address}"), token, process, http }
     }
 
     pub fn oneroster(&self, path: &str) -> String {
@@ -202,32 +218,25 @@ impl Server {
 
     /// Most memory that the server has had so far, in bytes; none where the system does not tell.
     pub fn memory(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).ok()?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
     }
 
     /// Tells the server to stop.
     pub fn interrupt(&self) {
-        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-TERM", &self.process.0.id().to_string()]).status().unwrap().success());
     }
 
     /// Waits for the server to end of itself.
     pub fn wait(&mut self) {
-        assert!(self.child.wait().unwrap().success());
+        assert!(self.process.0.wait().unwrap().success());
     }
 
     /// Kill -9.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is wrong with a request of a client, as data: `userErrors`.
 
+use std::borrow::Cow;
+
 use async_graphql::Value;
 use async_graphql::dynamic::{Enum, EnumItem, Field, FieldFuture, FieldValue, Object, SchemaBuilder, TypeRef};
 
@@ -12,6 +14,7 @@ use crate::graphql::error::{Code as ErrorCode, Refusal};
 use crate::roster::Language::{English, Japanese};
 use crate::roster::japan::extension_of_column;
 use crate::roster::{Code, EntityType};
+use crate::webhook::commands::WebhookError;
 
 /// Faults of a request that are none of a document: code, English, Japanese.
 const FURTHER: [(&str, &str, &str); 3] = [
@@ -32,13 +35,39 @@ const FURTHER: [(&str, &str, &str); 3] = [
     ),
 ];
 
+/// What may be wrong with managing a webhook: code of REST in capitals, English in general, Japanese.
+const WEBHOOKS: [(&str, &str, &str); 6] = [
+    ("BAD_REQUEST", "A member of the input is not as it should be.", "入力の項目に誤りがあります。"),
+    ("NOT_FOUND", "There is no webhook, or no message, of this id.", "このIDのWebhookまたはメッセージはありません。"),
+    (
+        "FORBIDDEN",
+        "Only the client that registered a webhook may change it.",
+        "Webhookを変更できるのは、登録したクライアントだけです。",
+    ),
+    (
+        "INSUFFICIENT_SCOPE",
+        "The client has no scope for any of these event types.",
+        "指定したイベント種別のいずれにも、必要なスコープがありません。",
+    ),
+    (
+        "TOO_MANY",
+        "As many webhooks as allowed are registered; delete one first.",
+        "登録できるWebhookの上限に達しています。先に1つ削除してください。",
+    ),
+    (
+        "UNVERIFIED",
+        "The address has not answered the challenge yet: verify it.",
+        "送信先の確認が済んでいません。先に確認（verify）してください。",
+    ),
+];
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserError {
     /// Steps from the field's arguments to the input that is meant.
     pub field: Option<Vec<String>>,
     pub code: String,
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
     pub message_ja: &'static str,
     /// How to mend it, in English and Japanese; none when the message says all.
     pub mend: Option<[&'static str; 2]>,
@@ -79,7 +108,15 @@ pub fn user_errors(error: WriteError, places: &[Place], batch: bool) -> Result<V
 fn further(which: usize, field: Option<&str>) -> UserError {
     let (code, message, message_ja) = FURTHER[which];
     let field = field.map(|field| vec!["input".to_owned(), field.to_owned()]);
-    UserError { field, code: code.to_owned(), message, message_ja, mend: None, value: None, operation: None }
+    UserError {
+        field,
+        code: code.to_owned(),
+        message: message.into(),
+        message_ja,
+        mend: None,
+        value: None,
+        operation: None,
+    }
 }
 
 impl From<CommandError> for Refusal {
@@ -114,12 +151,35 @@ impl UserError {
         Self {
             field: Some(vec!["input".to_owned(), field.to_owned()]),
             code: why.code().to_ascii_uppercase(),
-            message: why.english(),
+            message: why.english().into(),
             message_ja: why.japanese(),
             mend: None,
             value: None,
             operation: None,
         }
+    }
+
+    /// Why a webhook cannot be managed so; what is the machine's fault is no such error.
+    pub fn webhook(error: WebhookError) -> Result<Self, Refusal> {
+        let member = match &error {
+            WebhookError::Sql(_) | WebhookError::Secret(_) => return Err(error.into()),
+            WebhookError::Invalid(member, _) => Some(*member).filter(|member| !member.is_empty()),
+            WebhookError::Unknown("message") => Some("message"),
+            WebhookError::Unknown(_) | WebhookError::OfAnother | WebhookError::Unverified => Some("id"),
+            WebhookError::NothingToSee => Some("types"),
+            WebhookError::TooMany => None,
+        };
+        let code = error.code().to_ascii_uppercase();
+        let known = WEBHOOKS.iter().find(|known| known.0 == code);
+        Ok(Self {
+            field: member.map(|member| vec!["input".to_owned(), member.to_owned()]),
+            message: error.to_string().into(),
+            message_ja: known.map_or("", |known| known.2),
+            code,
+            mend: None,
+            value: None,
+            operation: None,
+        })
     }
 
     /// A fault of one input, besides those of documents.
@@ -131,7 +191,7 @@ impl UserError {
         Self {
             field: None,
             code: code_name(code),
-            message: code.message(English),
+            message: code.message(English).into(),
             message_ja: code.message(Japanese),
             mend: Some([English, Japanese].map(|language| code.mend(language))),
             value: None,
@@ -179,7 +239,9 @@ fn steps(field: &str) -> impl Iterator<Item = &str> {
 pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
     let describe = |code: &Code| format!("{} {}", code.message(English), code.mend(English));
     let codes = Code::ALL.iter().map(|code| EnumItem::new(code_name(*code)).description(describe(code)));
-    let further = FURTHER.iter().map(|(name, message, _)| EnumItem::new(*name).description(*message));
+    // TOO_MANY is a code of documents, too.
+    let webhooks = WEBHOOKS.iter().filter(|(name, ..)| Code::from_name(&name.to_ascii_lowercase()).is_none());
+    let further = FURTHER.iter().chain(webhooks).map(|(name, message, _)| EnumItem::new(*name).description(*message));
     let refusals = Refused::ALL.map(|why| EnumItem::new(why.code().to_ascii_uppercase()).description(why.english()));
     let doc = "What can be wrong with what a client sends. The list only grows.";
     schema
@@ -222,7 +284,7 @@ fn value(error: &UserError, field: &str) -> Option<Value> {
     Some(match field {
         "field" => error.field.clone()?.into(),
         "code" => error.code.as_str().into(),
-        "message" => error.message.into(),
+        "message" => error.message.as_ref().into(),
         "messageJa" => error.message_ja.into(),
         "mend" => error.mend?[0].into(),
         "mendJa" => error.mend?[1].into(),
@@ -259,5 +321,14 @@ mod tests {
             assert_eq!(of(field, Code::MissingRequired), path);
         }
         assert_eq!(of("sourcedId", Code::PreconditionFailed), "input/ifVersion");
+    }
+    #[test]
+    fn every_refusal_about_a_webhook_has_a_code_and_a_japanese_message() {
+        use WebhookError::*;
+        let refusals = [Invalid("url", "x".into()), Unknown("webhook"), OfAnother, NothingToSee, TooMany, Unverified];
+        for error in refusals {
+            let told = UserError::webhook(error).unwrap();
+            assert!(WEBHOOKS.iter().any(|known| known.0 == told.code) && !told.message_ja.is_empty(), "{told:?}");
+        }
     }
 }

@@ -18,6 +18,7 @@ use super::imports;
 use super::model::{self, nodes, object_name};
 use super::plan::{Cost, ObjectPlan, Plan};
 use super::planner::{Planner, forbidden};
+use super::webhooks;
 use crate::auth::Scope;
 use crate::command::Origin;
 use crate::command::write::{Action, MOST_OPERATIONS, Operation, WriteRequest, is_visible};
@@ -136,7 +137,7 @@ pub fn register(schema: SchemaBuilder) -> SchemaBuilder {
     let batch = InputObject::new("BatchInput").description("For `batch`.").field(operations);
     let doc = "Carries out all operations at once, at one position, or none of them.";
     mutation = mutation.field(mutation_field(BATCH, payload::BATCH, "BatchInput", doc));
-    schema.register(operation).register(unit(batch)).register(imports::mutations(mutation))
+    schema.register(operation).register(unit(batch)).register(webhooks::mutations(imports::mutations(mutation)))
 }
 
 fn mutation_field(name: &str, of: &str, input: &str, doc: &str) -> Field {
@@ -191,6 +192,10 @@ pub fn plan(planner: &Planner) -> Result<Plan, Refusal> {
             }
             (None, _) => {
                 imports::cost(planner, &root, &mut plan.cost)?;
+                if webhooks::is_mutation(root.name) {
+                    webhooks::cost(planner, &root, &mut plan.cost)?;
+                    plan.inputs.insert(root.key.to_owned(), input);
+                }
                 continue;
             }
         };

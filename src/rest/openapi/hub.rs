@@ -13,6 +13,7 @@ use super::exports::exports;
 use super::header::{self, Header};
 use super::plans::{self, option};
 use super::uploads::{follow, uploads};
+use super::webhooks::webhooks;
 use super::writes::writes;
 use super::{DISCOVERY, HUB_DOCUMENT, PLACEHOLDER, TOKEN_PATH};
 use crate::auth::Scope;
@@ -23,21 +24,26 @@ use crate::rest::imports::{ErrorPage, ImportPage};
 use crate::rest::oauth::{ErrorAnswer, TokenAnswer};
 use crate::rest::{HUB, ROSTERING};
 
-const DESCRIPTION: &str = "What the hub offers besides OneRoster's own service: imports, exports, changes, writes, notices, event types of webhooks, access tokens, health.";
+const DESCRIPTION: &str = "What the hub offers besides OneRoster's own service: imports, exports, changes, writes, notices, webhooks, access tokens, health.";
+const WEBHOOKS: &str = "Endpoints that the hub posts messages to. OpenAPI 3.0 has no place for these: the JSON Schema of a \
+                        message, envelope and all, is told by `getEventType` for each type. A message is signed in the \
+                        headers `webhook-id`, `webhook-timestamp` and `webhook-signature` (Standard Webhooks), and is \
+                        delivered by any answer 2xx.";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A group of operations: name, description, table.
 type Group = (&'static str, &'static str, fn(&mut SchemaGenerator) -> Vec<Operation>);
 
-static GROUPS: [Group; 10] = [
+static GROUPS: [Group; 11] = [
     ("Imports", "Sets of OneRoster CSV files that are handed in.", imports),
     ("Uploads", "Sets that are handed in in parts (tus 1.0.0).", uploads),
     ("Exports", "The roster as sets of OneRoster CSV files.", exports),
     ("Changes", "What happened to the roster, event by event.", changes),
     ("Writes", "Changes of single records and in batches.", writes),
     ("Notices", "What happened to the hub itself.", notices),
-    ("Event types", "What webhooks tell of.", event_types),
+    ("Webhooks", WEBHOOKS, webhooks),
+    ("Event types", "What webhooks tell of, with the JSON Schema of each message.", event_types),
     ("Tokens", "OAuth 2.0 client credentials.", tokens),
     ("Descriptions", "What is served, for programs.", descriptions),
     ("Health", "For whoever watches over the hub.", health),
@@ -63,17 +69,40 @@ pub fn write() -> Value {
     .write()
 }
 
+/// Members that say something by being null: that what was there is removed.
+static NULL_REMOVES: [(&str, &str); 2] = [("WebhookPatch", "filter"), ("WebhookPatch", "rate")];
+
 /// Members that may be left out are never null: the hub's types leave out what they do not have.
 fn left_out(mut schemas: Map<String, Value>) -> Map<String, Value> {
-    for schema in schemas.values_mut() {
+    for (of, schema) in &mut schemas {
         let required = schema["required"].as_array().cloned().unwrap_or_default();
         for (name, member) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
             if let Some(member) = member.as_object_mut().filter(|_| !required.contains(&name.as_str().into())) {
-                member.remove("nullable");
+                not_null(member, NULL_REMOVES.contains(&(of, name)));
             }
         }
     }
     schemas
+}
+
+fn not_null(member: &mut Map<String, Value>, null_removes: bool) {
+    if member.get("default") == Some(&Value::Null) {
+        member.remove("default");
+    }
+    if !null_removes {
+        member.remove("nullable");
+    }
+    // One of several words, or null.
+    let Some(Value::Array(mut choices)) = member.remove("anyOf") else { return };
+    choices.retain(|choice| choice["enum"] != json!([null]));
+    match &mut choices[..] {
+        [Value::Object(only)] => {
+            let doc = member.remove("description").or(only.remove("description"));
+            member.append(only);
+            member.extend(doc.map(|doc| ("description".to_owned(), doc)));
+        }
+        _ => _ = member.insert("anyOf".to_owned(), choices.into()),
+    }
 }
 
 fn imports(schemas: &mut SchemaGenerator) -> Vec<Operation> {

@@ -13,6 +13,7 @@ mod rostering;
 mod schema;
 mod uploads;
 mod view;
+mod webhooks;
 mod writes;
 
 use std::sync::LazyLock;
