@@ -1,6 +1,7 @@
 //! The configuration: one type, from environment and file, in that order of precedence. `rosterhub config`
 //! prints it with its documentation.
 
+mod access;
 mod audit;
 mod graphql;
 mod imports;
@@ -10,6 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use access::AccessConfig;
 pub use audit::AuditConfig;
 use confique::Config as _;
 pub use graphql::GraphqlConfig;
@@ -125,6 +127,10 @@ pub struct Config {
     /// Proof of history.
     #[config(nested)]
     pub audit: AuditConfig,
+
+    /// Who received whose data.
+    #[config(nested)]
+    pub access: AccessConfig,
 
     /// The GraphQL gateway.
     #[config(nested)]
@@ -243,6 +249,7 @@ mod tests {
             "log_format",
             "[imports]",
             "[webhooks]",
+            "[access]",
             "[graphql]",
         ] {
             assert!(template.contains(setting), "{setting}");

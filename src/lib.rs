@@ -1,5 +1,6 @@
 //! RosterHub: a school-roster hub over one event log. See docs/architecture.md.
 
+pub mod access;
 pub mod audit;
 pub mod auth;
 pub mod cli;

@@ -1,6 +1,7 @@
 //! Behaviour through the running server's public port. `support` starts the real thing: one Postgres a run, one
 //! database a test, the binary as a process of its own.
 
+mod access;
 mod addresses;
 mod audit;
 mod auth;

@@ -16,6 +16,8 @@ use crate::support::{Server, bulk, delta, put, run, until};
 const BIG: f64 = 1_000.0;
 /// Of a big table a request looks at one row of so many, at most.
 const SHARE: f64 = 10.0;
+/// The access log is on, and is written after the test: what a request itself does for it is seen.
+const LATE: (&str, &str) = ("ROSTERHUB_ACCESS_SECONDS", "3600");
 /// Begins each entry of the log.
 const ENTRY: &str = "\n##";
 
@@ -77,8 +79,10 @@ impl Database {
         hub.execute("alter database hub set auto_explain.log_min_duration = 0").await.unwrap();
         hub.execute("alter database hub set log_statement = 'all'").await.unwrap();
         // With one connection a request's entries stand in the log before those of the next.
-        let server =
-            Server::with(&url, &[("ROSTERHUB_DATABASE_CONNECTIONS", "1"), ("ROSTERHUB_WEBHOOKS_DELIVER", "false")]);
+        let server = Server::with(
+            &url,
+            &[("ROSTERHUB_DATABASE_CONNECTIONS", "1"), ("ROSTERHUB_WEBHOOKS_DELIVER", "false"), LATE],
+        );
         Self { postgres, log, server, sizes: sizes.into_iter().map(|(name, n)| (name, f64::from(n))).collect() }
     }
 

@@ -45,7 +45,7 @@ async fn ask(server: &Server, path: &str, body: Value) -> (u16, Value) {
 }
 
 /// Registers an endpoint and verifies it.
-async fn register(server: &Server, body: Value) -> Value {
+pub async fn register(server: &Server, body: Value) -> Value {
     let (status, made) = ask(server, "", body).await;
     assert_eq!((status, &made["state"]), (201, &json!("unverified")), "{made}");
     let (_, trial) = ask(server, &format!("/{}/verify", made["id"].as_str().unwrap()), json!({})).await;

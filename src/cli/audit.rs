@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::{Failure, Output, Session};
+use crate::access::{Access, Asked, Entry, People, Recipient, Via};
 use crate::audit::Audit;
 use crate::audit::bundle::{Selection, examine};
 use crate::audit::note::Verifier;
@@ -118,6 +119,16 @@ impl AuditCommand {
             Self::Bundle { tenant, out, from, to, records } => {
                 known(session, &tenant).await?;
                 let chosen = Selection { from, to, sourced_ids: records };
+                let asked = Asked::new(
+                    Recipient::cli(),
+                    Via::Export,
+                    "auditBundle",
+                    ("rosterhub", " audit bundle"),
+                    &format!("{chosen:?}"),
+                );
+                let head = session.log.head(&tenant).await?.unwrap_or_default();
+                let entry = Entry::new(&tenant, asked, head, People::many(None));
+                Access::write_now(&session.log, &session.config.access, entry).await?;
                 let events = match &out {
                     Some(path) => {
                         let mut file = tempfile::NamedTempFile::new_in(

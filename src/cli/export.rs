@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use tempfile::NamedTempFile;
 
 use super::{Failure, Output, Session};
+use crate::access::{Access, Asked, Entry, People, Recipient, Via};
 use crate::export::cursors::Cursors;
 use crate::export::options::{Options, PARAMETERS};
 use crate::export::set::Sink;
@@ -93,6 +94,7 @@ impl ExportSet {
             output.result(&summary, || text(&summary))?;
             return Ok(ExitCode::SUCCESS);
         }
+        self.record(session, &export).await?;
         let (summary, file) = match &self.out {
             Some(path) => {
                 let (summary, file) = to_file(&mut export, path, output).await?;
@@ -120,6 +122,16 @@ impl ExportSet {
             None => eprintln!("{}", text(&summary)),
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl ExportSet {
+    /// What is taken out by command is in the access log as well, before it is there.
+    async fn record(&self, session: &Session, export: &Export) -> Result<(), Failure> {
+        let query = crate::export::form(export.options());
+        let asked = Asked::new(Recipient::cli(), Via::Export, "exportSet", ("rosterhub", " export"), &query);
+        let entry = Entry::new(&self.tenant, asked, export.to.position, People::many(None));
+        Ok(Access::write_now(&session.log, &session.config.access, entry).await?)
     }
 }
 

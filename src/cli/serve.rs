@@ -36,8 +36,8 @@ pub async fn serve(
     }
     let hub = Hub::open(log.clone(), config.clone()).await?;
     let (imports, sessions, uploads) = (hub.imports.clone(), hub.sessions.clone(), hub.uploads.clone());
-    let audit = hub.audit.clone();
-    let runner = hub.webhooks.runner(Feed::new(log.clone()), &config);
+    let (audit, access) = (hub.audit.clone(), hub.access.clone());
+    let runner = hub.webhooks.runner(Feed::new(log.clone()), access.clone(), &config);
     let service = service(hub);
     let listener =
         TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
@@ -56,6 +56,10 @@ pub async fn serve(
         background.spawn(audit.clone().nightly(time, stopping.subscribe()));
     }
     background.spawn(audit.keep(config.audit.seconds, stopping.subscribe()));
+    background.spawn(access.clone().care(stopping.subscribe()));
+    // It ends after all that hands entries in.
+    let last = watch::Sender::new(false);
+    let recording = tokio::spawn(access.write(last.subscribe()));
     if config.webhooks.deliver {
         background.spawn(runner.run(stopping.subscribe()));
     }
@@ -76,6 +80,8 @@ pub async fn serve(
     background.join_all().await;
     // What runs is ended while there are connections; what waits is left to the next start.
     imports.ended().await;
+    last.send_replace(true);
+    let _ = recording.await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -183,9 +183,11 @@ impl Erasures {
         ]
         .map(|kind| kind.entity().table);
         let all = tables.iter().map(|table| format!("{table}, {table}_history")).collect::<Vec<_>>().join(", ");
-        sqlx::query(&format!("vacuum (analyze) events, idempotency_keys, import_errors, webhook_attempts, {all}"))
-            .execute(&mut *conn)
-            .await?;
+        sqlx::query(&format!(
+            "vacuum (analyze) events, idempotency_keys, import_errors, webhook_attempts, access_requests, {all}"
+        ))
+        .execute(&mut *conn)
+        .await?;
         sqlx::query(
             "update erasures set cleaned_at = now() where tenant = $1 and cleaned_at is null and created_at <= $2",
         )

@@ -90,6 +90,18 @@ pub struct Summary {
     pub losses: Vec<Loss>,
 }
 
+impl Summary {
+    /// Rows of all files.
+    pub fn records(&self) -> u64 {
+        self.rows.values().sum()
+    }
+
+    /// Rows of `users.csv`.
+    pub fn users(&self) -> u64 {
+        self.rows.get(EntityType::User.entity().collection).copied().unwrap_or_default()
+    }
+}
+
 impl Export {
     /// Finds positions and schools. `kinds`: the types that the client may see. `acknowledged`: the position that the
     /// named cursor stands at.

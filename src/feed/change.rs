@@ -114,6 +114,16 @@ impl Change {
     }
 }
 
+impl Change {
+    /// The person that it is of.
+    pub fn person(&self) -> Option<&str> {
+        match self.entity {
+            EntityType::User => Some(&self.sourced_id),
+            _ => self.user.as_deref(),
+        }
+    }
+}
+
 /// A row of [`read::statement`](super::read).
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {

@@ -215,7 +215,7 @@ fn select<'a>(
 }
 
 /// Puts a condition down, its parameters in braces bound by `bind`.
-pub(super) fn bind<'a>(
+pub(crate) fn bind<'a>(
     sql: &mut QueryBuilder<'a, Postgres>,
     condition: &str,
     mut bind: impl FnMut(&mut QueryBuilder<'a, Postgres>, &str),

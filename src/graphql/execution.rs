@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use super::error::{Code, Refusal};
 use super::load::{LoadedRoot, Loader};
 use super::plan::{AsOf, Plan, RootTarget};
+use crate::access::Seen;
 use crate::log::{Log, Tenant};
 use crate::query::related::Snapshot;
 
@@ -27,6 +28,8 @@ pub struct Execution {
     read: OnceCell<Result<Read, Refusal>>,
     /// What fields have done by themselves.
     besides: Mutex<Option<Done>>,
+    /// Whose data fields were given.
+    seen: Mutex<Seen>,
 }
 
 /// What was read.
@@ -56,9 +59,10 @@ impl Done {
 
 impl Execution {
     /// Statements that take longer than `time` are ended, unless it is zero.
-    pub fn new(log: Log, tenant: Tenant, plan: Plan, max_page: i64, time: Duration) -> Self {
+    /// `seen`: where people are gathered.
+    pub fn new(log: Log, tenant: Tenant, plan: Plan, max_page: i64, time: Duration, seen: Seen) -> Self {
         let (read, besides) = (OnceCell::new(), Mutex::default());
-        Self { log, tenant, plan, max_page, time, read, besides }
+        Self { log, tenant, plan, max_page, time, read, besides, seen: Mutex::new(seen) }
     }
 
     /// A field of `Query`, by its key. All are read with the first.
@@ -95,6 +99,16 @@ impl Execution {
         *besides = Some(besides.unwrap_or_default().and(done));
     }
 
+    /// Whose data was read so far.
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds whose data a field has read.
+    pub fn saw(&self, saw: impl FnOnce(&mut Seen)) {
+        saw(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Why nothing could be read.
     pub fn failed(&self) -> Option<&Refusal> {
         self.read.get()?.as_ref().err()
@@ -127,9 +141,11 @@ impl Execution {
             return Err(Refusal::input(format!("The log has not reached position {position}.")));
         }
         let as_of = asked.filter(|position| *position < head);
-        let mut loader = Loader::new(Snapshot { conn: &mut tx, tenant: &self.tenant, as_of });
+        let mut loader = Loader::new(Snapshot { conn: &mut tx, tenant: &self.tenant, as_of }, self.seen());
         let roots = loader.plan(&self.plan).await?;
         let (statements, records) = (loader.statements, loader.records);
+        let found = loader.seen;
+        self.saw(|seen| seen.and(found));
         Ok(Read { done: Done { position: as_of.unwrap_or(head), statements, records }, roots })
     }
 }

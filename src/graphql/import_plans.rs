@@ -1,6 +1,8 @@
 //! Plans of imports: looking at one, approving, discarding, cancelling, taking an import back. What REST has below
 //! `/imports/{id}`.
 
+use std::sync::Arc;
+
 use async_graphql::dynamic::{
     Enum, EnumItem, Field, FieldFuture, FieldValue, InputObject, InputValue, Object, ResolverContext, SchemaBuilder,
     TypeRef,
@@ -10,6 +12,7 @@ use uuid::Uuid;
 
 use super::document::{Operation, Selected};
 use super::error::Refusal;
+use super::execution::Execution;
 use super::import_objects::{Fields, Started, changes_of, object, payload};
 use super::import_pages::{Listed, argument, connection, first, page_arguments};
 use super::imports::{MOST, desk, refused, seconds, wait};
@@ -24,7 +27,7 @@ use crate::csv::options::{APPLY, MODES, ON_CONFLICTS, ON_ERRORS, Options, named}
 use crate::csv::plan::KINDS;
 use crate::csv::rules::STRICTNESSES;
 use crate::csv::threshold::Passed;
-use crate::rest::plans::{asker, sees};
+use crate::rest::plans::{asker, see, sees};
 use crate::roster::EntityType;
 
 const DEFAULT: i64 = 100;
@@ -364,6 +367,11 @@ async fn records<'a>(ctx: &ResolverContext<'a>) -> Result<Option<FieldValue<'a>>
     };
     let has_previous = selection.after.is_some();
     let found = listing::records(desk.log, &desk.client.tenant, job, &selection, first + 1, sees(desk.client)).await?;
+    if let (Some(records), Ok(execution)) = (&found, ctx.data::<Arc<Execution>>())
+        && records.iter().any(|record| sees(desk.client)(record.entity))
+    {
+        execution.saw(|seen| see(records, seen));
+    }
     let cursor = |record: PlannedRecord| (format!("{}:{}", record.entity.name(), record.sourced_id), record);
     let found = found.map(|records| records.into_iter().map(cursor).collect());
     Ok(found.map(|records| FieldValue::owned_any(Listed::new(records, first, has_previous, None))))

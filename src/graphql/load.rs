@@ -9,6 +9,7 @@ use super::members::Members;
 use super::model::{Content, Field, Ids, Link};
 use super::page::Page;
 use super::plan::{ConnectionPlan, FieldPlan, ObjectPlan, Plan, RootPlan, RootTarget, Target};
+use crate::access::Seen;
 use crate::query::related::{Row, Snapshot};
 use crate::roster::EntityType;
 
@@ -67,11 +68,14 @@ pub struct Loader<'c> {
     /// What it has cost so far.
     pub statements: u64,
     pub records: u64,
+    /// Whose data was read.
+    pub seen: Seen,
 }
 
 impl<'c> Loader<'c> {
-    pub fn new(snapshot: Snapshot<'c>) -> Self {
-        Self { snapshot, statements: 0, records: 0 }
+    /// `seen`: where people are gathered.
+    pub fn new(snapshot: Snapshot<'c>, seen: Seen) -> Self {
+        Self { snapshot, statements: 0, records: 0, seen }
     }
 
     /// Everything a query reads, by the keys of its roots.
@@ -130,6 +134,7 @@ impl<'c> Loader<'c> {
     ) -> BoxFuture<'a, Result<Vec<Item>, sqlx::Error>> {
         Box::pin(async move {
             self.records += rows.len() as u64;
+            self.see(kind, &rows);
             let mut items: Vec<Item> = rows
                 .into_iter()
                 .map(|row| {
@@ -147,6 +152,15 @@ impl<'c> Loader<'c> {
             items.iter_mut().for_each(|item| item.level = level.clone());
             Ok(items)
         })
+    }
+
+    fn see(&mut self, kind: EntityType, rows: &[Row]) {
+        if matches!(kind, EntityType::User | EntityType::Demographics | EntityType::Enrollment) {
+            self.seen.personal = true;
+            for Row { sourced_id, person, .. } in rows {
+                self.seen.see(person.as_deref().unwrap_or(sourced_id));
+            }
+        }
     }
 
     fn level<'a>(

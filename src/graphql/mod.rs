@@ -24,6 +24,7 @@ pub mod page;
 pub mod persisted;
 pub mod plan;
 pub mod planner;
+mod receipts;
 pub mod render;
 pub mod resolve;
 pub mod roots;
@@ -45,6 +46,7 @@ use async_graphql::dynamic::{Schema, SchemaError};
 use async_graphql::parser::types::{DocumentOperations, OperationType};
 use async_graphql::{Request, Response, Value, value};
 
+use crate::access::{Access, Seen};
 use crate::auth::Client;
 use crate::auth::limit::Standing;
 use crate::config::GraphqlConfig;
@@ -73,6 +75,7 @@ pub struct Gateway {
     settings: Settings,
     budgets: Budgets,
     persisted: Persisted,
+    access: Access,
 }
 
 /// Bounds of what one operation may ask for.
@@ -121,6 +124,7 @@ impl Gateway {
         log: Log,
         feed: Feed,
         imports: Intake,
+        access: Access,
         webhooks: Webhooks,
         config: &GraphqlConfig,
     ) -> Result<Self, OpenError> {
@@ -138,6 +142,7 @@ impl Gateway {
             settings: config.into(),
             budgets: Budgets::new(config.records_per_minute),
             persisted: Persisted::open(config.operations.as_deref(), config.persisted_bytes)?,
+            access,
         })
     }
 
@@ -166,6 +171,7 @@ impl Gateway {
             Err(refusal) => return refusal.into_response(),
         };
         self.persisted.register(&request);
+        let asked = self.access.most().map(|_| receipts::asked(&mut request, client));
         let request = request.data(execution.clone()).data(client.clone());
         let mut response = match reads {
             true => match tokio::time::timeout(self.settings.time, self.schema.execute(request)).await {
@@ -180,6 +186,9 @@ impl Gateway {
             response = refusal.clone().into_response();
         }
         let read = execution.done();
+        if let Some(asked) = asked.filter(|_| response.data != Value::Null) {
+            receipts::record(&self.access, asked, &execution, read.unwrap_or_default());
+        }
         if let Some(read) = read {
             response.extensions.insert("position".into(), read.position.into());
         }
@@ -210,7 +219,8 @@ impl Gateway {
             )));
         }
         let Settings { max_page, time, .. } = self.settings;
-        Ok(Execution::new(self.log.clone(), client.tenant.clone(), plan, max_page, time))
+        let seen = Seen::new(self.access.most());
+        Ok(Execution::new(self.log.clone(), client.tenant.clone(), plan, max_page, time, seen))
     }
 
     pub fn sdl(&self) -> String {

@@ -100,6 +100,12 @@ fn mark(order: &str) -> String {
     crate::query::cursor::mark(&[order])
 }
 
+/// Whether a text is a cursor, of whatever order.
+pub fn is_cursor(text: &str) -> bool {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+    bytes.is_some_and(|bytes| serde_json::from_slice::<Cursor>(&bytes).is_ok())
+}
+
 fn cursor(text: &str, order: &str) -> Option<Key> {
     let cursor: Cursor = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     let texts = [cursor.key.sorted_by.as_deref().unwrap_or(""), &cursor.key.sourced_id];
@@ -138,7 +144,8 @@ mod tests {
     fn cursors_belong_to_an_order() {
         let operand = Operand::resolve(EntityType::User, "familyName").unwrap();
         let sort = Sort { operand, descending: false };
-        let row = Row { sourced_id: "u".into(), since: 1, key: Some("佐藤".into()), doc: String::new() };
+        let row =
+            Row { sourced_id: "u".into(), since: 1, key: Some("佐藤".into()), doc: String::new(), person: None };
         let cursor = read(Some(&sort), value!({})).unwrap().cursor(&row);
         let page = read(Some(&sort), value!({ "after": (cursor.as_str()) })).unwrap();
         assert_eq!(page.start, Start::After(Key { sorted_by: Some("佐藤".into()), sourced_id: "u".into() }));

@@ -15,6 +15,7 @@ use super::document::Operation;
 use super::error::{Code, Refusal};
 use super::planner::{position, text};
 use super::{Gateway, bounds, code_errors};
+use crate::access::Following;
 use crate::auth::{Client, Scope};
 use crate::csv::intake::Intake;
 use crate::csv::job;
@@ -41,7 +42,8 @@ impl Gateway {
             return Ok(Answers { responses, reached });
         }
         self.persisted.register(&request);
-        let request = request.data(client.clone()).data(Resume(resume)).data(reached.clone());
+        let following = self.access.follow(&client.tenant, super::receipts::asked(&mut request, client));
+        let request = request.data(client.clone()).data(Resume(resume)).data(reached.clone()).data(following);
         let at = reached.clone();
         let responses = self.schema.execute_stream(request).map(move |mut response| {
             code_errors(&mut response);
@@ -120,7 +122,9 @@ async fn changes(
     let reached = ctx.data::<Reached>().map_err(missing)?.0.clone();
     let after = after.unwrap_or(head);
     let tail = Tail { tenant: reader.tenant().clone(), filter, values, previous, after, reached };
+    let following = ctx.data::<Following>().map_err(missing)?.clone();
     let told = reader.feed.tail(tail);
+    let told = told.inspect_ok(move |told| following.told(told.change.person(), told.change.position));
     Ok(told.map_err(|error| Refusal::from(&*error).into_error()))
 }
 

@@ -326,6 +326,22 @@ impl Endpoint {
         if self.is_single { entity.name } else { entity.collection }
     }
 
+    /// Whether the answer is about people, be it that there are none.
+    pub fn is_personal(&self) -> bool {
+        self.is_of_people() || self.is_of_one()
+    }
+
+    /// Whether the records are about users.
+    pub fn is_of_people(&self) -> bool {
+        matches!(self.kind, EntityType::User | EntityType::Demographics | EntityType::Enrollment)
+    }
+
+    /// Whether the list is of what belongs to the user that the path names first, as a pupil's classes.
+    pub fn is_of_one(&self) -> bool {
+        let first = self.parents.first().map(|parent| parent.collection);
+        first.is_some_and(|first| ["users", "students", "teachers"].contains(&first))
+    }
+
     /// Names of the path's parameters.
     pub fn parameters(&self) -> impl Iterator<Item = &'static str> {
         self.path.split('/').filter_map(|step| step.strip_prefix('{')?.strip_suffix('}'))

@@ -38,6 +38,7 @@ const SOURCED_ID: usize = 2;
 const SINCE: usize = 3;
 const KEY: usize = 4;
 const DOC: usize = 5;
+const PERSON: usize = 6;
 
 impl Line {
     /// None: there is no row, and so no other line.
@@ -58,11 +59,25 @@ impl Line {
         self.0.try_get(KEY).unwrap_or_default()
     }
 
+    /// The user that an enrollment is about.
+    pub fn person(&self) -> &str {
+        self.0.try_get::<Option<&str>, _>(PERSON).ok().flatten().unwrap_or_default()
+    }
+
     /// The document as the read model holds it, without addresses; empty where only keys were asked for. Bytes: that
     /// they are UTF-8, Postgres has seen to.
     pub fn doc(&self) -> &[u8] {
         self.0.try_get_unchecked::<Option<&[u8]>, _>(DOC).ok().flatten().unwrap_or_default()
     }
+}
+
+/// One record.
+pub struct Single {
+    pub since: i64,
+    /// As the read model holds it, without addresses.
+    pub doc: String,
+    /// The user that an enrollment is about.
+    pub person: Option<String>,
 }
 
 /// Rows and the position they stand at.
@@ -139,21 +154,22 @@ impl Query {
         conn: &mut PgConnection,
         tenant: &Tenant,
         as_of: Option<i64>,
-    ) -> Result<(i64, Option<(i64, String)>), sqlx::Error> {
+    ) -> Result<(i64, Option<Single>), sqlx::Error> {
         let mut parameters = Parameters::of(tenant.as_str());
         let at = as_of.map(|at| parameters.add(Value::Number(at)));
         let id = parameters.text(self.parameters.first().map_or("", String::as_str));
         let sql = format!(
-            "select t.head, r.since, r.doc from tenants t
+            "select t.head, r.since, r.doc, {} from tenants t
                     left join {} r on r.tenant = $1 and r.sourced_id = {id}{} and {}
               where t.tenant = $1",
+            person(self.kind()),
             source(self.kind().entity().table, at.as_deref()),
             stood("r", at.as_deref()),
             self.endpoint.condition
         );
-        let (head, since, doc): (i64, Option<i64>, Option<String>) =
+        let (head, since, doc, person): (i64, Option<i64>, Option<String>, Option<String>) =
             parameters.bind(sqlx::query_as(&sql)).fetch_one(conn).await?;
-        Ok((head, since.zip(doc)))
+        Ok((head, since.zip(doc).map(|(since, doc)| Single { since, doc, person })))
     }
 
     /// The statement of a page, for those that read its rows as they come.
@@ -174,12 +190,13 @@ impl Query {
         // Postgres would rather plan anew each time, which costs more than reading the page.
         let limit = if let Start::Last(n) = start { *n } else { limit };
         let doc = if docs { "r.doc" } else { "null" };
+        let person = person(self.kind());
         let page = match start {
             // The rows before the page are passed over in the index; only those of the page are fetched.
             Start::Offset(offset) if *offset > 0 && at.is_none() => {
                 let offset = parameters.add(Value::Number(*offset));
                 format!(
-                    "select r.sourced_id, r.since, {key} as key, {doc} as doc
+                    "select r.sourced_id, r.since, {key} as key, {doc} as doc, {person} as person
                        from (select r.sourced_id from {rows} order by {order} limit {limit} offset {offset}) keys
                             join {} r on r.tenant = $1 and r.sourced_id = keys.sourced_id
                       order by {order}",
@@ -194,7 +211,7 @@ impl Query {
                     _ => String::new(),
                 };
                 format!(
-                    "select r.sourced_id, r.since, {key} as key, {doc} as doc
+                    "select r.sourced_id, r.since, {key} as key, {doc} as doc, {person} as person
                        from {rows}{beyond} order by {order} limit {limit}{offset}"
                 )
             }
@@ -284,6 +301,14 @@ impl Order {
 
 pub(super) fn is_backward(start: &Start) -> bool {
     matches!(start, Start::Before(_) | Start::Last(_))
+}
+
+/// SQL: the user that the row `r` is about, where that is not what it is called by itself.
+pub(super) fn person(kind: EntityType) -> &'static str {
+    match kind {
+        EntityType::Enrollment => "r.user_sourced_id",
+        _ => "null::text",
+    }
 }
 
 /// A read model as it stands, or as it stood at the position that the placeholder means. The conditions stand outside

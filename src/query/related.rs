@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 
 use super::cursor::Start;
-use super::list::{Order, Sort, fill, is_backward, source, stood};
+use super::list::{Order, Sort, fill, is_backward, person, source, stood};
 use super::predicate::Predicate;
 use super::sql::{Parameters, Value};
 use crate::log::Tenant;
@@ -22,6 +22,8 @@ pub struct Row {
     pub key: Option<String>,
     /// As the read model holds it, without addresses.
     pub doc: String,
+    /// The user that an enrollment is about.
+    pub person: Option<String>,
 }
 
 /// Which rows belong to each of some records, in which order.
@@ -54,12 +56,15 @@ impl Snapshot<'_> {
         let (mut parameters, at) = self.parameters();
         let ids = parameters.add(Value::Texts(sourced_ids.iter().map(|id| (*id).to_owned()).collect()));
         let sql = format!(
-            "select r.sourced_id, r.since, r.doc from {} r where r.tenant = $1 and r.sourced_id = any({ids}){}",
+            "select r.sourced_id, r.since, r.doc, {} from {} r where r.tenant = $1 and r.sourced_id = any({ids}){}",
+            person(kind),
             source(kind.entity().table, at.as_deref()),
             stood("r", at.as_deref())
         );
-        let rows: Vec<(String, i64, String)> = parameters.bind(sqlx::query_as(&sql)).fetch_all(&mut *self.conn).await?;
-        Ok(rows.into_iter().map(|(sourced_id, since, doc)| Row { sourced_id, since, key: None, doc }).collect())
+        let rows: Vec<(String, i64, String, Option<String>)> =
+            parameters.bind(sqlx::query_as(&sql)).fetch_all(&mut *self.conn).await?;
+        let row = |(sourced_id, since, doc, person)| Row { sourced_id, since, key: None, doc, person };
+        Ok(rows.into_iter().map(row).collect())
     }
 
     /// A page of at most `limit` rows for each of the records, by their sourcedIds. Those without rows are left out.
@@ -75,16 +80,17 @@ impl Snapshot<'_> {
         let rows = related.rows(at.as_deref(), &mut parameters);
         let Order { by: order, beyond, key } = Order::new(related.sort.as_ref(), start, &mut parameters);
         let limit = parameters.add(Value::Number(limit));
+        let person = person(related.kind);
         let sql = format!(
             "select parent.id, page.* from unnest({parents}::text[]) parent(id),
-                    lateral (select r.sourced_id, r.since, {key} as key, r.doc from {rows}{beyond}
+                    lateral (select r.sourced_id, r.since, {key} as key, r.doc, {person} as person from {rows}{beyond}
                               order by {order} limit {limit}) page"
         );
-        let lines: Vec<(String, String, i64, Option<String>, String)> =
-            parameters.bind(sqlx::query_as(&sql)).fetch_all(&mut *self.conn).await?;
+        type Line = (String, String, i64, Option<String>, String, Option<String>);
+        let lines: Vec<Line> = parameters.bind(sqlx::query_as(&sql)).fetch_all(&mut *self.conn).await?;
         let mut pages: HashMap<String, Vec<Row>> = HashMap::with_capacity(of.len());
-        for (parent, sourced_id, since, key, doc) in lines {
-            pages.entry(parent).or_default().push(Row { sourced_id, since, key, doc });
+        for (parent, sourced_id, since, key, doc, person) in lines {
+            pages.entry(parent).or_default().push(Row { sourced_id, since, key, doc, person });
         }
         if is_backward(start) {
             pages.values_mut().for_each(|rows| rows.reverse());

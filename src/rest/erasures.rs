@@ -122,6 +122,7 @@ async fn erase(
     body: axum::body::Bytes,
 ) -> Result<(StatusCode, Json<Erasure>), HubError> {
     let wanted: ErasureRequest = read(&body)?;
+    hub.access.settled().await; // what it is to clear must be there
     let done = hub.erasures.erase(&client.tenant, &wanted.sourced_id, &wanted.request, &asker(&client)).await?;
     clean(&hub, &client);
     Ok((StatusCode::CREATED, Json(done)))
@@ -204,6 +205,7 @@ async fn erase_due(
     let people = hub.erasures.due(&client.tenant, left_before(rule.years)?, "", AT_ONCE + 1).await?;
     let more = people.len() as i64 > AT_ONCE;
     let mut erasures = Vec::new();
+    hub.access.settled().await;
     for person in people.iter().take(AT_ONCE as usize) {
         erasures.push(hub.erasures.erase(&client.tenant, &person.sourced_id, &rule.request, &asker(&client)).await?);
     }

@@ -15,13 +15,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use uuid::Uuid;
 
 use super::admission::Refusal;
 use super::answer::{Answer, Broken};
 use super::error::HubError;
 use super::extract::{Exporter, HubPath};
 use super::pieces::{self, NotTaken, Piece};
-use super::{Hub, POSITION};
+use super::{HUB, Hub, POSITION};
+use crate::access::{Asked, Entry, People, Via};
 use crate::auth::{Client, Scope};
 use crate::export::cursors::{Cursor, Cursors, MoveError};
 use crate::export::options::{BadOption, Encoding, Options, cursor_name};
@@ -69,7 +71,8 @@ async fn set(
     if method == Method::HEAD {
         return Ok(answer.headers.into_response()); // nothing is written, so that nothing is told of
     }
-    let body = send(hub, client, export, permit, patience).await?;
+    let entry = record(&hub, &client, &export, query.as_deref().unwrap_or(""));
+    let body = send(hub, client, export, permit, patience, entry).await?;
     Ok((answer.headers, Body::from_stream(body)).into_response())
 }
 
@@ -114,6 +117,27 @@ fn etag(hub: &Hub, client: &Client, export: &Export) -> String {
     format!("\"{}\"", hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
+/// Writes down that the set is sent, before any of it is: who breaks the connection off has received a part. Gives the
+/// entry's id, by which it is completed.
+fn record(hub: &Hub, client: &Client, export: &Export, query: &str) -> Option<Uuid> {
+    let people =
+        [EntityType::User, EntityType::Role, EntityType::UserProfile, EntityType::Demographics, EntityType::Enrollment];
+    if !export.kinds().iter().any(|kind| people.contains(kind)) {
+        return None;
+    }
+    let query: Vec<String> =
+        form_urlencoded::parse(query.as_bytes()).map(|(name, value)| format!("{name}={value}")).collect();
+    let mut id = None;
+    hub.access.record(|_| {
+        let route = (HUB, "/exports/oneroster.zip");
+        let asked = Asked::new(client, Via::Export, "exportSet", route, &query.join("&"));
+        let entry = Entry::new(&client.tenant, asked, export.to.position, People::many(None));
+        id = Some(entry.id);
+        entry
+    });
+    id
+}
+
 /// Writes the set in a task of its own and gives it as it comes. An error before the first bytes is still an answer; one
 /// after it breaks the connection off, so that nobody takes the set for whole. The end comes once it has been told of:
 /// who has the whole set finds its notice.
@@ -123,6 +147,7 @@ async fn send(
     mut export: Export,
     permit: OwnedSemaphorePermit,
     patience: Duration,
+    entry: Option<Uuid>,
 ) -> Result<impl Stream<Item = Result<Bytes, Broken>> + Send + 'static, HubError> {
     let (sender, receiver) = mpsc::channel(2);
     let sink =
@@ -134,6 +159,9 @@ async fn send(
             let schools = export.options().schools.clone();
             drop(export); // its connection
             tell_ready(&hub.log, &client.tenant, &client.name, schools, &summary).await?;
+            if let Some(entry) = entry {
+                hub.access.complete(&client.tenant, entry, summary.records(), summary.users());
+            }
             let _ = sender.send(Piece::End).await;
             Ok(())
         };

@@ -1,5 +1,6 @@
 //! The REST gateway: OneRoster's Rostering service, and the hub's own paths under `/rosterhub/v1`.
 
+pub mod access;
 pub mod address;
 pub mod admission;
 pub mod answer;
@@ -47,6 +48,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use tower_layer::Layer as _;
 
+use crate::access::Access;
 use crate::audit::{Audit, AuditError};
 use crate::auth::{Auth, AuthError};
 use crate::config::Config;
@@ -87,6 +89,7 @@ pub struct Hub {
     pub webhooks: Webhooks,
     pub audit: Audit,
     pub erasures: Erasures,
+    pub access: Access,
     /// How many exports may still begin.
     exports: Arc<Semaphore>,
     counts: Counts,
@@ -116,17 +119,26 @@ impl Hub {
         let imports = Intake::new(&log, &config);
         let feed = Feed::new(log.clone());
         let auth = Arc::new(Auth::open(log.db(), &config).await?);
+        let access = Access::new(log.clone(), &config.access);
         let webhooks = Webhooks::open(log.clone(), &config)?;
         Ok(Self {
             proxies: Arc::new(Proxies::new(&config)?),
             sessions: Sessions::start(auth.clone()),
             auth,
-            graphql: Gateway::new(log.clone(), feed.clone(), imports.clone(), webhooks.clone(), &config.graphql)?,
+            graphql: Gateway::new(
+                log.clone(),
+                feed.clone(),
+                imports.clone(),
+                access.clone(),
+                webhooks.clone(),
+                &config.graphql,
+            )?,
             feed,
             uploads: Uploads::new(&imports, &config),
             webhooks,
             audit: Audit::open(log.clone(), &config)?,
             erasures: Erasures::new(log.clone()),
+            access,
             imports,
             exports: Arc::new(Semaphore::new(config.max_exports.max(1))),
             counts: Counts::new(log.db().clone()),
@@ -160,6 +172,7 @@ fn router(hub: Hub) -> Router {
         .merge(notices::router())
         .merge(audit::router())
         .merge(history::router())
+        .merge(access::router())
         .merge(erasures::router())
         .merge(event_types::router())
         .fallback(async || HubError::unknown_path())

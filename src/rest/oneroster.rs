@@ -14,14 +14,18 @@ use super::answer::{Answer, Envelope};
 use super::error::ImsxError;
 use super::parameters::{AsOf, Leniency, Parameters};
 use super::{Hub, ROSTERING, wait};
+use crate::access::{Asked, Entry, People, Via};
 use crate::auth::Client;
 use crate::log::Tenant;
 use crate::query::cursor::{Cursor, Key, Start};
 use crate::query::endpoint::{ENDPOINTS, Endpoint};
 use crate::query::etag::record_etag;
-use crate::query::list::{Line, Page};
+use crate::query::list::{Line, Page, Single};
+use crate::roster::EntityType;
 
 pub const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
+/// What the templates of routes begin with in the access log.
+const ROUTE: &str = "/ims/oneroster/rostering/v1p2/";
 /// Pages of more rows are sent as they are read.
 const STREAMED_FROM: i64 = 1_000;
 
@@ -40,6 +44,7 @@ pub fn router() -> Router<Hub> {
 struct Request {
     endpoint: &'static Endpoint,
     hub: Hub,
+    client: Client,
     tenant: Tenant,
     address: PublicAddress,
     uri: OriginalUri,
@@ -73,7 +78,7 @@ impl Request {
             max_page: i64::from(config.max_page),
         };
         let parameters = Parameters::read(endpoint, path, query.as_deref().unwrap_or(""), leniency)?;
-        Ok(Self { endpoint, tenant: client.tenant, hub, address, uri, headers, parameters })
+        Ok(Self { endpoint, tenant: client.tenant.clone(), client, hub, address, uri, headers, parameters })
     }
 
     async fn single(self) -> Result<Response, ImsxError> {
@@ -86,7 +91,8 @@ impl Request {
         let (head, version) = self.parameters.query.single(&mut reader, &self.tenant, as_of).await?;
         reader.done();
         reached(as_of, head)?;
-        let (since, doc) = version.ok_or_else(|| ImsxError::unknown_object(self.endpoint.kind.name()))?;
+        let Single { since, doc, person } =
+            version.ok_or_else(|| ImsxError::unknown_object(self.endpoint.kind.name()))?;
         let fingerprint = self.hub.log.projections().fingerprint();
         let etag =
             record_etag(fingerprint, &self.tenant, self.endpoint.kind, &self.parameters.query.parameters[0], since);
@@ -97,7 +103,37 @@ impl Request {
         let mut body = self.envelope().begin();
         self.envelope().record(doc.as_bytes(), &mut body);
         self.envelope().end(&mut body);
+        self.record(as_of.unwrap_or(head), 1, Some(body.len()), |_| person.as_deref().map(People::one));
         Ok(answer.with_body(body))
+    }
+
+    /// Writes down whose data is in the answer. `people`: of the records, listed up to a number; none: not of people.
+    fn record(
+        &self,
+        position: i64,
+        records: usize,
+        bytes: Option<usize>,
+        people: impl FnOnce(usize) -> Option<People>,
+    ) {
+        if !self.endpoint.is_personal() {
+            return;
+        }
+        self.hub.access.record(|most| {
+            let (endpoint, parameters) = (self.endpoint, &self.parameters);
+            let of_one = || People::one(parameters.query.parameters.first().map_or("", String::as_str));
+            let people = people(most).unwrap_or_else(of_one);
+            let query = parameters.shown();
+            let asked = Asked::new(&self.client, Via::Rest, endpoint.operation_id, (ROUTE, endpoint.path), &query);
+            Entry { records: Some(records), bytes, ..Entry::new(&self.tenant, asked, position, people) }
+        });
+    }
+
+    fn record_page(&self, page: &Page, bytes: Option<usize>) {
+        self.record(page.position, page.rows.len(), bytes, |most| match self.endpoint.kind {
+            EntityType::Enrollment => Some(People::distinct(most, page.rows.iter().map(Line::person))),
+            _ if self.endpoint.is_of_people() => Some(People::of(most, page.rows.iter().map(Line::sourced_id))),
+            _ => None,
+        });
     }
 
     async fn list(self) -> Result<Response, ImsxError> {
@@ -150,6 +186,7 @@ impl Request {
         let envelope = self.envelope();
         match tx.take() {
             Some(tx) => {
+                self.record_page(&page, None);
                 let (sql, bound) = query.statement(&self.tenant, as_of, &start, limit, true);
                 let patience = std::time::Duration::from_secs(self.hub.config.stalled_seconds);
                 Ok(answer.with_stream(envelope.stream(tx, sql, bound, patience)))
@@ -159,6 +196,7 @@ impl Request {
                 body.reserve(page.rows.iter().map(|row| row.doc().len() * 5 / 4).sum()); // with addresses
                 envelope.records(page.rows.iter().map(Line::doc), &mut body);
                 envelope.end(&mut body);
+                self.record_page(&page, Some(body.len()));
                 Ok(answer.with_body(body))
             }
         }

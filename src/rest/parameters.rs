@@ -8,6 +8,7 @@ use crate::query::filter::Filter;
 use crate::query::list::{Query, Sort};
 use crate::query::path::Operand;
 use crate::query::sql::time;
+use crate::roster::EntityType;
 
 pub const DEFAULT_LIMIT: i64 = 100;
 
@@ -175,6 +176,30 @@ impl Parameters {
             Some(cursor) => (cursor.start.clone(), cursor.offset),
             None => (Start::Offset(self.offset), self.offset),
         }
+    }
+
+    /// What was asked, in short, for the access log. Cursors hold values of records, so the place of the page is shown
+    /// instead.
+    pub fn shown(&self) -> String {
+        let mut text = String::new();
+        let endpoint = self.query.endpoint;
+        // The id of a single user is in the log already: reads of all of them are the same request.
+        let is_person = endpoint.is_single && endpoint.kind != EntityType::Enrollment;
+        let path = endpoint.parameters().zip(self.query.parameters.iter().map(String::as_str)).filter(|_| !is_person);
+        let mut add = |name: &str, value: &str| {
+            text.push_str(if text.is_empty() { "" } else { "&" });
+            text.push_str(name);
+            text.push('=');
+            text.push_str(value);
+        };
+        path.for_each(|(name, value)| add(name, value));
+        self.kept.iter().for_each(|(name, value)| add(name, value));
+        let (start, offset) = self.start();
+        if !matches!(start, Start::Offset(0)) {
+            text.push_str(if text.is_empty() { "offset=" } else { "&offset=" });
+            text.push_str(&offset.to_string());
+        }
+        text
     }
 
     /// The query string of another page of the same list.

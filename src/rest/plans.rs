@@ -12,11 +12,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::Hub;
 use super::address::PublicAddress;
 use super::error::HubError;
 use super::extract::{HubPath, HubQuery, Importer};
 use super::imports::{answer, number, wait};
+use super::{HUB, Hub};
+use crate::access::{Asked, Entry, Seen, Via};
 use crate::auth::{Client, Scope};
 use crate::csv::decision::{DecisionError, GiveUp, Refused};
 use crate::csv::edition::NAMES;
@@ -150,6 +151,7 @@ async fn plan(
         true => listing::samples(&hub.log, &client.tenant, &job, sees(&client)).await?,
         false => Vec::new(),
     };
+    record(&hub, &client, "getPlan", "/imports/{id}/plan", &id.to_string(), (planned_at, &samples[..]));
     let plan = PlanAnswer {
         plan,
         planned_at,
@@ -203,7 +205,46 @@ async fn records(
     let more = records.len() as i64 > limit;
     records.truncate(limit.unsigned_abs() as usize);
     let next = records.last().filter(|_| more).map(|last| format!("{}:{}", last.entity.name(), last.sourced_id));
+    let told = format!("{id} {selection:?}");
+    let at = (job.planned_at.unwrap_or_default(), &records[..]);
+    record(&hub, &client, "getPlannedRecords", "/imports/{id}/plan/records", &told, at);
     Ok(Json(RecordPage { records, next }).into_response())
+}
+
+/// Whose values a plan shows.
+pub fn see(records: &[PlannedRecord], seen: &mut Seen) {
+    for PlannedRecord { entity, sourced_id, .. } in records {
+        match entity {
+            EntityType::User | EntityType::Demographics => seen.see(sourced_id),
+            // Whose they are, only their values tell, and not all of them.
+            EntityType::Enrollment | EntityType::Role | EntityType::UserProfile => seen.see_many(),
+            _ => {}
+        }
+    }
+}
+
+fn record(
+    hub: &Hub,
+    client: &Client,
+    operation: &str,
+    route: &'static str,
+    query: &str,
+    (position, records): (i64, &[PlannedRecord]),
+) {
+    // Without the scopes of the roster, no values are shown.
+    let sees = sees(client);
+    if !records.iter().any(|record| sees(record.entity)) {
+        return;
+    }
+    let Some(most) = hub.access.most() else { return };
+    let mut seen = Seen::new(Some(most));
+    see(records, &mut seen);
+    if seen.personal {
+        hub.access.record(|_| {
+            let asked = Asked::new(client, Via::Rest, operation, (HUB, route), query);
+            Entry::new(&client.tenant, asked, position, seen.people()).records(records.len())
+        });
+    }
 }
 
 /// `POST /imports/{id}/approve?plan=&conflicts=`

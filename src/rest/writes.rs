@@ -18,7 +18,8 @@ use super::address::PublicAddress;
 use super::admission::require;
 use super::error::HubError;
 use super::refused::Refused;
-use super::{Hub, POSITION, ROSTERING, batch};
+use super::{HUB, Hub, POSITION, ROSTERING, batch};
+use crate::access::{Asked, Entry, People, Via};
 use crate::auth::{Client, Scope};
 use crate::command::json::Json;
 use crate::command::write::{Action, Operation, Outcome, WriteRequest, Written, WrittenRecord, is_visible};
@@ -95,11 +96,12 @@ async fn write(
     };
     let commands = Commands::new(&hub.log, &client.tenant);
     let written = commands.write(request).await.map_err(|error| Refused::of(error, false))?;
-    answer(hub, &client.tenant, address, &written).await
+    answer(hub, client, address, &written).await
 }
 
 /// The record as a read at the position of the write shows it.
-async fn answer(hub: &Hub, tenant: &Tenant, public: &PublicAddress, written: &Written) -> Result<Response, Refused> {
+async fn answer(hub: &Hub, client: &Client, public: &PublicAddress, written: &Written) -> Result<Response, Refused> {
+    let tenant = &client.tenant;
     let mut versions = versions(hub, tenant, written).await?;
     let record = written.records.first();
     let version = record.and_then(|record| versions.remove(&(record.kind, record.sourced_id.clone())));
@@ -112,6 +114,7 @@ async fn answer(hub: &Hub, tenant: &Tenant, public: &PublicAddress, written: &Wr
     body.extend_from_slice(format!("{{\"{name}\":").as_bytes());
     Splicer::new(&base).splice(version.doc.as_bytes(), &mut body);
     body.push(b'}');
+    record_receipt(hub, client, record, &version, written.position, body.len());
     let created = record.outcome == Outcome::Created;
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, body, written.position);
     let mut set = |name: HeaderName, value: String| {
@@ -124,6 +127,34 @@ async fn answer(hub: &Hub, tenant: &Tenant, public: &PublicAddress, written: &Wr
         set(header::LOCATION, address(&base, record.kind, &record.sourced_id));
     }
     Ok(response)
+}
+
+/// Who writes is answered with the whole record, which may hold more than was sent.
+fn record_receipt(hub: &Hub, client: &Client, record: &WrittenRecord, version: &Version, position: i64, bytes: usize) {
+    let (route, person) = match record.kind {
+        EntityType::User => ("/roster/users/{sourcedId}", record.sourced_id.clone()),
+        EntityType::Demographics => ("/roster/demographics/{sourcedId}", record.sourced_id.clone()),
+        EntityType::Enrollment => ("/roster/enrollments/{sourcedId}", user_of(&version.doc)),
+        _ => return,
+    };
+    hub.access.record(|_| {
+        let asked = Asked::new(client, Via::Rest, "write", (HUB, route), "");
+        Entry::new(&client.tenant, asked, position, People::one(&person)).records(1).bytes(bytes)
+    });
+}
+
+/// The user of an enrollment.
+pub fn user_of(doc: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        user: Reference,
+    }
+    #[derive(serde::Deserialize)]
+    struct Reference {
+        #[serde(rename = "sourcedId")]
+        sourced_id: String,
+    }
+    serde_json::from_str::<Named>(doc).map(|named| named.user.sourced_id).unwrap_or_default()
 }
 
 pub(super) fn json(status: StatusCode, body: Vec<u8>, position: i64) -> Response {

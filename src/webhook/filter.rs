@@ -148,10 +148,7 @@ fn values<'a>(fact: &str, change: &'a Change, roles: &'a [String]) -> Vec<&'a st
 
 /// The person that a change is of.
 pub fn person(change: &Change) -> Option<&str> {
-    match change.entity {
-        EntityType::User => Some(&change.sourced_id),
-        _ => change.user.as_deref(),
-    }
+    change.person()
 }
 
 /// The role that a record itself names.

@@ -25,6 +25,7 @@ use super::selection::Selection;
 use super::sender::{Outcome, Request, Sender};
 use super::signature::sign;
 use super::{catalogue, deliveries, keys, secret, source};
+use crate::access::{Access, Asked, Following, Recipient, Via};
 use crate::auth::{Scope, Scopes, Vault};
 use crate::config::WebhooksConfig;
 use crate::feed::{Change, Detail, Feed, Shown};
@@ -50,6 +51,7 @@ pub struct World {
     pub sender: Sender,
     pub vault: Arc<Vault>,
     pub settings: Arc<WebhooksConfig>,
+    pub access: Access,
     pub recorder: Recorder,
     /// Until when this instance may send.
     pub lease: watch::Receiver<Instant>,
@@ -69,6 +71,8 @@ struct Target {
     feed: crate::feed::Filter,
     detail: Detail,
     shown: Shown,
+    /// Of payloads that hold records.
+    receipts: Option<Following>,
 }
 
 struct Lane {
@@ -140,6 +144,10 @@ impl Target {
             return Ok(None);
         }
         let keys = keys::current(&mut conn, tenant, &world.vault, id).await?;
+        let receipts = match endpoint.payload {
+            Payload::Full => Some(receipts(&mut conn, world, tenant, &endpoint).await?),
+            Payload::Thin => None,
+        };
         drop(conn);
         let headers = match &endpoint.headers {
             Some(sealed) => secret::open_headers(&world.vault, id, sealed)?,
@@ -161,6 +169,7 @@ impl Target {
             selection,
             filter,
             detail: if full || with_schools { Detail::Full } else { Detail::Plain },
+            receipts,
             shown: Shown { values: full, audit: scopes.has_any(&[Scope::Audit]) },
             endpoint,
         }))
@@ -174,6 +183,24 @@ impl Target {
     fn passes(&self, change: &Change, roles: &[String]) -> bool {
         self.selection.has_change(change) && self.filter.as_ref().is_none_or(|filter| filter.passes(change, roles))
     }
+}
+
+/// The access log of an endpoint.
+async fn receipts(
+    conn: &mut sqlx::PgConnection,
+    world: &World,
+    tenant: &Tenant,
+    endpoint: &Endpoint,
+) -> Result<Following, sqlx::Error> {
+    let name: Option<String> =
+        sqlx::query_scalar("select name from clients where id = $1").bind(endpoint.client).fetch_optional(conn).await?;
+    let recipient = Recipient { id: Some(endpoint.client), name: name.unwrap_or_default().into() };
+    let mut query = format!("endpoint={}&types={}", endpoint.id, endpoint.types.join(","));
+    if let Some(filter) = &endpoint.filter {
+        query += &format!("&filter={filter}");
+    }
+    let asked = Asked::new(recipient, Via::Webhook, "deliver", (crate::rest::HUB, "/webhooks/{id}"), &query);
+    Ok(world.access.follow(tenant, asked))
 }
 
 /// Why an endpoint cannot be delivered to.
@@ -501,6 +528,10 @@ impl Lane {
                 },
             };
             let body = message.body(&tenant, &content, target.shown);
+            // Before it is sent: an attempt that fails may have been read all the same.
+            if let (Content::Change(change), Some(receipts)) = (&content, &target.receipts) {
+                receipts.told(change.person(), change.position);
+            }
             let at = Utc::now();
             let timestamp = at.timestamp();
             let keys = target.keys.iter().filter(|current| current.holds(at)).map(|current| &current.key);

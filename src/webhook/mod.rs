@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::access::Access;
 use crate::auth::Vault;
 use crate::auth::vault::VaultError;
 use crate::config::Config;
@@ -73,13 +74,14 @@ impl Webhooks {
     }
 
     /// The part that delivers.
-    pub fn runner(&self, feed: Feed, config: &Config) -> Runner {
+    pub fn runner(&self, feed: Feed, access: Access, config: &Config) -> Runner {
         Runner {
             feed,
             sender: self.sender.clone(),
             vault: self.vault.clone(),
             settings: Arc::new(config.webhooks.clone()),
             kicked: self.kicked.clone(),
+            access,
         }
     }
 }

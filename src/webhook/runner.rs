@@ -13,6 +13,7 @@ use super::lane::{self, World};
 use super::lanes::{self, Claim, Standing};
 use super::recorder::Recorder;
 use super::sender::Sender;
+use crate::access::Access;
 use crate::auth::Vault;
 use crate::config::WebhooksConfig;
 use crate::feed::Feed;
@@ -32,6 +33,7 @@ pub struct Runner {
     pub settings: Arc<WebhooksConfig>,
     /// Told when an endpoint was changed in this process.
     pub kicked: Arc<Notify>,
+    pub access: Access,
 }
 
 impl Runner {
@@ -51,6 +53,7 @@ impl Runner {
             sender: self.sender.clone(),
             vault: self.vault.clone(),
             settings: self.settings.clone(),
+            access: self.access.clone(),
             recorder,
             lease: lease_until,
             notices,

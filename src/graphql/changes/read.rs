@@ -19,6 +19,7 @@ use crate::graphql::page::{self, Info};
 use crate::graphql::plan::{AsOf, Cost};
 use crate::graphql::planner::{Planner, as_of, forbidden, text};
 use crate::log::Tenant;
+use crate::rest::writes::user_of;
 use crate::roster::EntityType;
 
 /// Adds what a field that shows changes may cost.
@@ -61,6 +62,12 @@ impl<'a, 'c> Reader<'a, 'c> {
     /// Adds to what the operation has cost.
     fn spent(&self, statements: u64, records: usize) -> Result<(), Refusal> {
         self.execution()?.add(Done { position: 0, statements, records: records as u64 });
+        Ok(())
+    }
+
+    /// Writes down whose changes are told.
+    fn saw<'p>(&self, people: impl Iterator<Item = &'p str>) -> Result<(), Refusal> {
+        self.execution()?.saw(|seen| people.for_each(|person| seen.see(person)));
         Ok(())
     }
 
@@ -159,6 +166,15 @@ impl<'a, 'c> Reader<'a, 'c> {
     }
 }
 
+/// The person that a record which differs is of.
+fn person(Difference { entity, sourced_id, before, after, .. }: &Difference) -> Option<String> {
+    match entity {
+        EntityType::User | EntityType::Demographics => Some(sourced_id.clone()),
+        EntityType::Enrollment => Some(user_of(after.as_deref().or(before.as_deref())?)),
+        _ => None,
+    }
+}
+
 fn cursor(place: &str) -> String {
     URL_SAFE_NO_PAD.encode(place)
 }
@@ -184,6 +200,7 @@ pub async fn changes(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal>
         last: None,
     };
     let page = reader.feed.page(&asked).await.map_err(|error| Refusal::from(&*error))?;
+    reader.saw(page.told.iter().filter_map(|told| told.change.person()))?;
     let item = |told: Told| (cursor(&format!("change:{}", told.change.position)), told);
     let items: Vec<_> = page.told.into_iter().map(item).collect();
     reader.spent(page.statements, items.len())?;
@@ -214,6 +231,7 @@ pub async fn history(ctx: &ResolverContext<'_>) -> Result<Listed<Told>, Refusal>
     let first = reader.first()?;
     let page = read::read(reader.feed.log(), reader.tenant(), &filter, Detail::Values, range, first + 1).await?;
     reader.spent(1, page.changes.len())?;
+    reader.saw(page.changes.iter().filter_map(Change::person))?;
     // Another page may be there when this one was cut short by its bytes, too.
     let has_next = page.changes.len() > first || page.to < range.1;
     let told = |change: Change| {
@@ -260,6 +278,8 @@ pub async fn diff(ctx: &ResolverContext<'_>) -> Result<Listed<Difference>, Refus
     reader.spent(comparison.types.len() as u64, found.len())?;
     let has_next = found.len() > first;
     found.truncate(first);
+    let people: Vec<String> = found.iter().filter_map(person).collect();
+    reader.saw(people.iter().map(String::as_str))?;
     let place = |d: &Difference| cursor(&format!("difference:{}:{}", d.entity.name(), d.sourced_id));
     let items: Vec<_> = found.into_iter().map(|difference| (place(&difference), difference)).collect();
     let info = Info {

@@ -54,7 +54,7 @@ async fn read(execution: &Execution, written: Written, plans: &[RecordPlan]) -> 
             .fetch_one(&mut *tx)
             .await?;
         let as_of = (written.position < head).then_some(written.position);
-        let mut loader = Loader::new(Snapshot { conn: &mut tx, tenant: &execution.tenant, as_of });
+        let mut loader = Loader::new(Snapshot { conn: &mut tx, tenant: &execution.tenant, as_of }, execution.seen());
         for RecordPlan { key, plans } in plans {
             let mut shown: Result<Items, Refusal> = Ok(Items::new());
             for (kind, plan) in plans {
@@ -72,6 +72,7 @@ async fn read(execution: &Execution, written: Written, plans: &[RecordPlan]) -> 
         }
         done.statements = loader.statements;
         done.records += loader.records;
+        execution.saw(|seen| seen.and(loader.seen));
     }
     execution.add(done);
     Ok(Payload { position: Some(written.position), written: written.records, records, errors: Vec::new() })

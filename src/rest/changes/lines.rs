@@ -36,6 +36,7 @@ async fn write(source: &Source, wish: &Wish, until: i64, sender: &mpsc::Sender<P
     let mut text = Vec::new();
     while after < until {
         let page = source.read(wish, (after, until), STEP, last).await?;
+        source.record(&page);
         for told in &page.told {
             last = Some(told.change.position);
             serde_json::to_writer(&mut text, &Item::new(&told.change, told.previous, shown))?;

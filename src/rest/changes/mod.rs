@@ -22,7 +22,8 @@ use super::admission::{Refusal, bearer};
 use super::error::HubError;
 use super::events::{self, BadEventId, Message, Reached, last_event_id};
 use super::extract::Follower;
-use super::{Hub, POSITION};
+use super::{HUB, Hub, POSITION};
+use crate::access::{Asked as AccessAsked, Entry, Following, People, Via};
 use crate::auth::{Client, Scope};
 use crate::feed::tail::{Tail, Told};
 use crate::feed::{Asked, Item, Order, Shown, ToldPage};
@@ -75,6 +76,8 @@ async fn changes(
         _ => None,
     };
     let request = Request::begin(&hub, client, &headers, caller).await?;
+    let mut request = request;
+    request.source.query = pairs.shown();
     let wish = pairs.wish(&hub, &request.source.client, request.head, resume).await?;
     let next = |after: i64| {
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -111,11 +114,33 @@ struct Request {
 struct Source {
     hub: Hub,
     client: Client,
+    /// What was asked, for the access log.
+    query: String,
 }
 
 impl Source {
     fn shown(&self, wish: &Wish) -> Shown {
         Shown { values: wish.values, audit: self.client.may_any(&[Scope::Audit]) }
+    }
+
+    fn asked(&self, operation: &str) -> AccessAsked {
+        AccessAsked::new(&self.client, Via::Feed, operation, (HUB, "/changes"), &self.query)
+    }
+
+    /// Writes down whose changes are told, if there are any.
+    fn record(&self, page: &ToldPage) {
+        let people = || page.told.iter().filter_map(|told| told.change.person());
+        if people().next().is_some() {
+            self.hub.access.record(|most| {
+                let people = People::distinct(most, people());
+                Entry::new(&self.client.tenant, self.asked("getChanges"), page.to, people).records(page.told.len())
+            });
+        }
+    }
+
+    /// The access log of a stream.
+    fn follow(&self) -> Following {
+        self.hub.access.follow(&self.client.tenant, self.asked("followChanges"))
     }
 
     /// `last`: position of the filter's last change before the range, where it is known.
@@ -138,7 +163,8 @@ impl Request {
         let token = bearer(headers).ok().flatten().ok_or_else(|| HubError::unauthorised(false))?;
         let session = hub.sessions.enter(token, &client, caller);
         let head = hub.log.head(&client.tenant).await?.unwrap_or_default();
-        Ok(Self { source: Source { hub: hub.clone(), client }, session, head })
+        let source = Source { hub: hub.clone(), client, query: String::new() };
+        Ok(Self { source, session, head })
     }
 
     /// Sends what is asked for in the form that the client accepts.
@@ -180,6 +206,7 @@ impl Request {
                 },
             }
         };
+        self.source.record(&page);
         let shown = self.source.shown(&wish);
         let more = page.to < wish.until.unwrap_or(head);
         let changes = page.told.iter().map(|told| Item::new(&told.change, told.previous, shown)).collect();
@@ -191,7 +218,7 @@ impl Request {
 
     fn events(self, wish: Wish) -> Response {
         let reached = Reached::default();
-        let shown = self.source.shown(&wish);
+        let (shown, following) = (self.source.shown(&wish), self.source.follow());
         let told = self.source.hub.feed.tail(Tail {
             tenant: self.source.client.tenant.clone(),
             filter: wish.filter,
@@ -201,10 +228,13 @@ impl Request {
             reached: reached.0.clone(),
         });
         // An error that does not pass ends the stream: the client comes back.
-        let messages = told.take_while(|told| std::future::ready(told.is_ok())).filter_map(move |told| async move {
-            let Told { change, previous } = told.ok()?;
-            let data = serde_json::to_string(&Item::new(&change, previous, shown)).ok()?;
-            Some(Message { name: CHANGE, data })
+        let messages = told.take_while(|told| std::future::ready(told.is_ok())).filter_map(move |told| {
+            let message = told.ok().and_then(|Told { change, previous }| {
+                following.told(change.person(), change.position);
+                let data = serde_json::to_string(&Item::new(&change, previous, shown)).ok()?;
+                Some(Message { name: CHANGE, data })
+            });
+            std::future::ready(message)
         });
         let mut response = events::answer(self.session, messages.boxed(), reached);
         response.headers_mut().insert(POSITION, HeaderValue::from(self.head));

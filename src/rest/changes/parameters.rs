@@ -120,6 +120,11 @@ impl Form {
 }
 
 impl Pairs {
+    /// What was asked, for the access log.
+    pub fn shown(&self) -> String {
+        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+    }
+
     /// Refuses what the path does not know, unless it is to be ignored, and what this form does not take.
     /// `of_cursor`: a cursor is read, which has a filter of its own.
     pub fn read(query: &str, form: Form, of_cursor: bool, ignore_unknown: bool) -> Result<Self, HubError> {
