@@ -7,9 +7,13 @@ use sqlx::PgConnection;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use crate::access::search::{Wanted, search};
 use crate::erasure::person::{NAMING, Person};
 use crate::log::{Log, Tenant};
 use crate::roster::EntityType;
+
+/// Entries of the access log that are read at a time.
+const ENTRIES: i64 = 1_000;
 
 /// What the archive says of itself.
 const README: &str = "\
@@ -19,6 +23,7 @@ records.json     the person's records as they stand / 現在のレコード
 history.jsonl    every event about the person, with its content, time and cause / すべての履歴（内容・日時・経緯）
 named_by.json    records of others that name the person / この人を参照する他のレコード
 deliveries.jsonl messages about the person that were sent to subscribers / 購読者へ送られた通知
+access.jsonl     who has received the person's data, when; `possible`: too many people to list / 提供先と日時の記録
 erasures.jsonl   erasures and legal holds / 消去と保全
 
 All files are UTF-8. Times are UTC. Log positions count the board's changes: 1, 2, 3, ….
@@ -60,6 +65,7 @@ pub async fn archive(log: &Log, tenant: &Tenant, person: &str, out: impl Write +
     file("records.json", serde_json::to_string_pretty(&about)?)?;
     file("history.jsonl", history(&mut tx, tenant, &found).await?)?;
     file("named_by.json", serde_json::to_string_pretty(&named_by(&mut tx, tenant, person).await?)?)?;
+    file("access.jsonl", access(&mut tx, tenant, person).await?)?;
     file("deliveries.jsonl", lines(&mut tx, DELIVERIES, tenant, person).await?)?;
     file("erasures.jsonl", lines(&mut tx, ERASURES, tenant, person).await?)?;
     zip.finish()?;
@@ -128,6 +134,25 @@ async fn named_by(conn: &mut PgConnection, tenant: &Tenant, person: &str) -> Res
     .fetch_all(conn)
     .await?;
     Ok(json!({ "users": ids, "as": "agents" }))
+}
+
+/// Who has received the person's data: the whole access log, as far as it is kept.
+async fn access(conn: &mut PgConnection, tenant: &Tenant, person: &str) -> Result<String, SubjectError> {
+    let mut wanted = Wanted { person: Some(person.to_owned()), ..Wanted::default() };
+    let mut text = String::new();
+    loop {
+        let mut found = search(conn, tenant, &wanted, ENTRIES).await?;
+        wanted.after = found.last().map(|entry| entry.id);
+        let whole = (found.len() as i64) < ENTRIES;
+        for entry in &mut found {
+            entry.people.retain(|id| id == person); // others are none of this person's business
+            text.push_str(&serde_json::to_string(entry)?);
+            text.push('\n');
+        }
+        if whole {
+            return Ok(text);
+        }
+    }
 }
 
 const DELIVERIES: &str =

@@ -145,8 +145,8 @@ fn shown(query: &HashMap<String, String>, names: &[&str]) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// Who looks into the log learns who was read.
-fn record<'a>(
+/// Who looks into this log, or into the past, learns of people.
+pub(super) fn record<'a>(
     hub: &Hub,
     client: &Client,
     operation: &str,

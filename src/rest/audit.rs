@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tlog_tiles::tlog::Hash;
 
+use super::access;
 use super::error::HubError;
 use super::extract::{Auditor, HubQuery};
 use super::imports::number;
@@ -28,13 +29,15 @@ use crate::notice::data::milliseconds;
 const MOST: i64 = 1_000;
 const DEFAULT: i64 = 100;
 
+const SUBJECT: &str = "/audit/subject";
+
 pub fn router() -> Router<Hub> {
     Router::new()
         .route("/audit/checkpoint", get(latest))
         .route("/audit/checkpoints", get(list).post(sign))
         .route("/audit/keys", get(keys))
         .route("/audit/checks", get(checks))
-        .route("/audit/subject", get(subject))
+        .route(SUBJECT, get(subject))
         .route("/audit/proofs/inclusion", get(inclusion))
         .route("/audit/proofs/consistency", get(consistency))
 }
@@ -196,6 +199,8 @@ async fn subject(
     let person = query.get("person").ok_or_else(|| HubError::bad_request("person is the sourcedId of a user."))?;
     let mut bytes = Cursor::new(Vec::new());
     let position = archive(&hub.log, &client.tenant, person, &mut bytes).await?;
+    let query = format!("person={person}");
+    access::record(&hub, &client, "getSubject", SUBJECT, query, std::iter::once(person.as_str()), 1);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/zip")),
         (header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"subject.zip\"")),

@@ -17,18 +17,24 @@ use super::changes::parameters::{DEFAULT_LIMIT, NDJSON};
 use super::error::HubError;
 use super::extract::Auditor;
 use super::pieces::{self, Halt, Piece};
-use super::{Hub, POSITION};
+use super::{HUB, Hub, POSITION};
+use crate::access::{self, Asked, People, Via};
+use crate::auth::Client;
 use crate::feed::Order;
+use crate::feed::change::Change;
 use crate::history::Reading;
 use crate::history::ask::{Ask, AskError};
 use crate::history::entry::Entry;
 use crate::history::form::Form;
+use crate::roster::EntityType;
+
+const PATH: &str = "/audit/history";
 
 /// Bytes gathered before they are sent.
 const CHUNK: usize = 64 * 1024;
 
 pub fn router() -> Router<Hub> {
-    Router::new().route("/audit/history", get(history))
+    Router::new().route(PATH, get(history))
 }
 
 /// Events of a timeline.
@@ -64,7 +70,7 @@ async fn history(
     let mut response = match ask.form {
         Form::Json => {
             let limit = ask.limit.unwrap_or(DEFAULT_LIMIT as usize).min(hub.config.max_page as usize);
-            let (mut response, next) = page(&reading, limit).await?;
+            let (mut response, next) = page(&hub, &client, &reading, limit, shown(&pairs)).await?;
             if let Some(next) = next {
                 let mut query = form_urlencoded::Serializer::new(String::new());
                 query.extend_pairs(pairs.iter().filter(|pair| pair.0 != "after"));
@@ -77,6 +83,9 @@ async fn history(
         form => {
             let token = bearer(&headers).ok().flatten().ok_or_else(|| HubError::unauthorised(false))?;
             let session = hub.sessions.enter(token, &client, caller);
+            // Of a file that is sent as it is read, nobody knows yet who is in it.
+            let entry = |_| access::Entry::new(&client.tenant, asked(&client, shown(&pairs)), head, People::many(None));
+            hub.access.record(entry);
             let patience = Duration::from_secs(hub.config.stalled_seconds);
             pieces::answer(session, "a history", kind(form), move |sender| write(reading, form, patience, sender))
                 .await?
@@ -87,8 +96,23 @@ async fn history(
     Ok(response)
 }
 
+/// What was asked, for the access log.
+fn asked(client: &Client, query: String) -> Asked {
+    Asked::new(client, Via::Rest, "getHistory", (HUB, PATH), &query)
+}
+
+fn shown(pairs: &[(String, String)]) -> String {
+    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+}
+
 /// A page, and where the next one goes on if there may be one.
-async fn page(reading: &Reading, limit: usize) -> Result<(Response, Option<i64>), HubError> {
+async fn page(
+    hub: &Hub,
+    client: &Client,
+    reading: &Reading,
+    limit: usize,
+    query: String,
+) -> Result<(Response, Option<i64>), HubError> {
     let found = &reading.found;
     let page = reading.page(limit).await?;
     let (low, high) = found.order.rest(found.range, page.to);
@@ -97,6 +121,18 @@ async fn page(reading: &Reading, limit: usize) -> Result<(Response, Option<i64>)
         Order::Desc => page.to + 1,
     };
     let more = low < high;
+    let person = |change: &Change| match change.entity {
+        EntityType::User => Some(change.sourced_id.clone()),
+        _ => change.user.clone(),
+    };
+    let people: Vec<String> = page.told.iter().filter_map(|told| person(&told.change)).collect();
+    if !people.is_empty() {
+        let ids = people.iter().map(String::as_str);
+        hub.access.record(|most| {
+            access::Entry::new(&client.tenant, asked(client, query), found.head, People::distinct(most, ids))
+                .records(page.told.len())
+        });
+    }
     let events = page.told.iter().map(|told| Entry::new(&told.change)).collect::<Result<_, _>>();
     let events = events.map_err(|error| {
         tracing::error!(%error, "a record of the log cannot be read");

@@ -10,10 +10,13 @@ use super::webhooks::{Rest, body, written};
 use crate::auth::Scope;
 use crate::erasure::Erasure;
 use crate::erasure::retention::LegalHold;
+use crate::history::ask::PARAMETERS;
+use crate::rest::access::AccessPage;
 use crate::rest::audit::{AuditKeys, CheckList, CheckpointItem, CheckpointPage, ConsistencyProof, InclusionProof};
 use crate::rest::erasures::{
     DueDone, DueList, DueRequest, ErasureList, ErasureReceipt, ErasureRequest, HoldList, HoldRequest,
 };
+use crate::rest::history::HistoryPage;
 
 const INTEGER: &str = "integer";
 
@@ -75,6 +78,69 @@ pub(super) fn audit(schemas: &mut SchemaGenerator) -> Vec<Operation> {
                 None,
                 ok::<ConsistencyProof>(schemas, 200, "The proof.", &[]),
                 &[409],
+            ),
+        ),
+        (
+            operation(
+                "get",
+                "/audit/history",
+                "getHistory",
+                "The life of records: who changed what, when, from which file.",
+            ),
+            (
+                PARAMETERS.iter().map(|p| query(&format!("history.{}", p.name), p.name, "string", p.doc)).collect(),
+                None,
+                Answer {
+                    others: vec![
+                        ("application/x-ndjson", json!({ "type": "string" })),
+                        ("text/csv; charset=utf-8; header=present", json!({ "type": "string" })),
+                    ],
+                    ..ok::<HistoryPage>(schemas, 200, "Events.", &[&header::LINK, &header::POSITION])
+                },
+                &[404],
+            ),
+        ),
+        (
+            operation(
+                "get",
+                "/audit/access",
+                "getAccessLog",
+                "Who received whose personal data, when, by which query.",
+            ),
+            (
+                vec![
+                    query("access.person", "person", "string", "Entries that list this user, and wide ones."),
+                    query("access.client", "client", "string", "Id of a client, or `cli`."),
+                    query("access.via", "via", "string", "The way that data took."),
+                    query("access.since", "since", "string", "From this time on."),
+                    query("access.until", "until", "string", "Before this time."),
+                    query("access.after", "after", "string", "`next` of the page before."),
+                    limit("access.limit", "Entries in the answer, at most 1,000.", 100),
+                ],
+                None,
+                ok::<AccessPage>(schemas, 200, "Entries.", &[]),
+                &[],
+            ),
+        ),
+        (
+            operation("get", "/audit/access/report", "getAccessReport", "Who received a person's data, to be printed."),
+            (
+                vec![
+                    query("access.person", "person", "string", "sourcedId of the user."),
+                    query("access.since", "since", "string", "From this time on."),
+                    query("access.until", "until", "string", "Before this time."),
+                    query("access.lang", "lang", "string", "`en` or `ja`; `en` without it."),
+                    query("access.format", "format", "string", "`html`, `csv` or `text`; `html` without it."),
+                ],
+                None,
+                Answer {
+                    others: vec![
+                        ("text/csv; charset=utf-8", json!({ "type": "string" })),
+                        ("text/plain; charset=utf-8", json!({ "type": "string" })),
+                    ],
+                    ..file("text/html; charset=utf-8", "The report.")
+                },
+                &[],
             ),
         ),
         (
