@@ -298,7 +298,8 @@ async fn tenants_are_apart_and_events_stay_as_they_are() {
         let refused = sqlx::query(change).execute(&mut *conn).await.unwrap_err().to_string();
         assert!(refused.contains("append-only"), "{refused}");
     }
-    // Every table that has a tenant is under forced row-level security, but for the directory, the heads of notices, the lanes of webhooks and the clients.
+    // Every table that has a tenant is under forced row-level security, but for the directory, the heads of notices, the sizes of
+    // trees, the lanes of webhooks and the clients.
     let open: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant'
           where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and not (c.relrowsecurity and c.relforcerowsecurity)
@@ -307,7 +308,7 @@ async fn tenants_are_apart_and_events_stay_as_they_are() {
     .fetch_all(&mut *conn)
     .await
     .unwrap();
-    assert_eq!(open, ["clients", "notice_heads", "tenants", "webhook_lanes"]);
+    assert_eq!(open, ["audit_trees", "clients", "notice_heads", "tenants", "webhook_lanes"]);
 }
 
 #[tokio::test]

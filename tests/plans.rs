@@ -81,7 +81,13 @@ impl Database {
         // With one connection a request's entries stand in the log before those of the next.
         let server = Server::with(
             &url,
-            &[("ROSTERHUB_DATABASE_CONNECTIONS", "1"), ("ROSTERHUB_WEBHOOKS_DELIVER", "false"), LATE],
+            &[
+                ("ROSTERHUB_DATABASE_CONNECTIONS", "1"),
+                ("ROSTERHUB_WEBHOOKS_DELIVER", "false"),
+                // Its looks at the trees are no part of a request.
+                ("ROSTERHUB_AUDIT_SECONDS", "86400"),
+                LATE,
+            ],
         );
         Self { postgres, log, server, sizes: sizes.into_iter().map(|(name, n)| (name, f64::from(n))).collect() }
     }
