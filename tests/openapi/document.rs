@@ -98,7 +98,9 @@ impl Document {
         // The encoding of an error list is the client's choice.
         let sent = if media_type == "text/csv" { sent.split(';').next().unwrap() } else { sent };
         assert_eq!(sent, media_type, "{url}");
-        let is_text = |media_type: &str| media_type.starts_with("text/") || media_type.contains("jsonl");
+        let is_text = |media_type: &str| {
+            media_type.starts_with("text/") || media_type.contains("jsonl") || media_type.contains("ndjson")
+        };
         let body = match is_text(media_type) || media_type == "application/zip" {
             true => Value::String(text),
             false => serde_json::from_str(&text).unwrap_or_else(|e| panic!("{url}: {e}: {text}")),
