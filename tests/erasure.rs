@@ -269,6 +269,22 @@ async fn nothing_of_an_erased_person_is_left() {
     assert_eq!(server.import(set(&[("users", "delta", &bad)])).await["state"], "failed");
     let waiting = server.hand_in(world.set("p"), "?apply=never").await;
     assert_eq!(waiting["state"], "planned");
+    // Another one, of a record that the log does not know yet.
+    let new = file(
+        EntityType::Enrollment,
+        &[&[
+            ("sourcedId", "e-new"),
+            ("status", "active"),
+            ("dateLastModified", "2026-04-01T00:00:00.000Z"),
+            ("classSourcedId", &world.class),
+            ("schoolSourcedId", &world.school),
+            ("userSourcedId", "p"),
+            ("role", "teacher"),
+            ("beginDate", "2021-02-05"),
+        ]],
+    );
+    assert_eq!(server.hand_in(set(&[("enrollments", "delta", &new)]), "?apply=never").await["state"], "planned");
+    assert_eq!(found(&server.url, &["2021-02-05"]).await.len(), 1);
     let (_, past) = post(&server, "audit/checkpoints", json!({})).await;
     let at = past["size"].as_i64().unwrap();
     assert_eq!(found(&server.url, &SECRETS).await.len(), SECRETS.len());
@@ -281,7 +297,10 @@ async fn nothing_of_an_erased_person_is_left() {
     })
     .await;
     assert_eq!(found(&server.url, &SECRETS).await, Vec::<String>::new());
-    assert_eq!(found(&server.url, &["1971-11-09", "2021-02-03", "2021-02-04"]).await, Vec::<String>::new());
+    assert_eq!(
+        found(&server.url, &["1971-11-09", "2021-02-03", "2021-02-04", "2021-02-05"]).await,
+        Vec::<String>::new()
+    );
 
     // The person shows as erased, now and then; all else is as it was.
     for at in [String::new(), format!("?asOf={at}")] {

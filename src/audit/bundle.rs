@@ -8,7 +8,7 @@ use tlog_tiles::tlog::{Hash, check_record, check_tree};
 
 use super::leaf::{self, Leaf};
 use super::note::{Head, Verifier};
-use super::proof::prove;
+use super::proof::{prove, texts};
 use super::tiles::Reader;
 use super::verify::{Examination, Finding, Kind, Report};
 use super::{Audit, AuditError, base64};
@@ -68,10 +68,6 @@ impl From<sqlx::Error> for BundleError {
     fn from(error: sqlx::Error) -> Self {
         Self::Audit(error.into())
     }
-}
-
-fn texts(hashes: &[Hash]) -> Vec<String> {
-    hashes.iter().map(|hash| base64::encode(&hash.0)).collect()
 }
 
 fn hashes(texts: &[String]) -> Option<Vec<Hash>> {

@@ -9,6 +9,9 @@ use super::{Audit, AuditError};
 use crate::csv::care::pause;
 use crate::log::Tenant;
 
+/// How long to wait for another instance that is at the tree.
+const ELSEWHERE: Duration = Duration::from_millis(20);
+
 impl Audit {
     /// Follows all logs until told to stop. Several instances may do so: one at a time is at a tree.
     pub async fn keep(self, seconds: f64, mut stop: watch::Receiver<bool>) {
@@ -57,8 +60,11 @@ impl Audit {
     pub async fn catch_up(&self, tenant: &Tenant) -> Result<(), AuditError> {
         let head = self.log.head(tenant).await?.unwrap_or(0);
         while self.size(tenant).await? < head {
-            if self.grow(tenant).await? == Grown::Elsewhere {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            match self.grow(tenant).await? {
+                Grown::Elsewhere => tokio::time::sleep(ELSEWHERE).await,
+                // Events are missing at the end of the log.
+                Grown::Whole(size) if size < head => return Err(AuditError::NotYet { position: head, size }),
+                Grown::To(_) | Grown::Whole(_) => {}
             }
         }
         self.sign(tenant, false).await.map(drop)

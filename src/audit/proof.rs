@@ -6,7 +6,7 @@ use tlog_tiles::tlog::{Error, Hash};
 use super::leaf::Leaf;
 use super::tiles::Reader;
 use super::tree::{leaves, tiles};
-use super::{Audit, AuditError};
+use super::{Audit, AuditError, base64};
 use crate::log::Tenant;
 
 impl Audit {
@@ -56,6 +56,11 @@ impl Audit {
         let mut conn = self.log.db().acquire(tenant).await?;
         prove(&mut conn, tenant, &mut Reader::default(), attempt).await
     }
+}
+
+/// Hashes as they are told: in base64.
+pub fn texts(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(|hash| base64::encode(&hash.0)).collect()
 }
 
 /// Attempts a proof, reads the tiles that it turned out to need, and attempts it again.

@@ -44,11 +44,17 @@ pub async fn everywhere(
     .bind(person)
     .execute(&mut *conn)
     .await?;
-    staged(conn, tenant, records).await
+    staged(conn, tenant, person, records).await
 }
 
-/// Rows of plans that wait for a decision: they are not to bring the person back, once approved.
-async fn staged(conn: &mut PgConnection, tenant: &Tenant, records: &[(EntityType, String)]) -> Result<(), sqlx::Error> {
+/// Rows of plans that wait for a decision, also those of records that are not in the log yet: they are not to bring the
+/// person back, once approved.
+async fn staged(
+    conn: &mut PgConnection,
+    tenant: &Tenant,
+    person: &str,
+    records: &[(EntityType, String)],
+) -> Result<(), sqlx::Error> {
     let tables: Vec<(String, String)> = sqlx::query_as(
         "select format('staging.%I', c.relname), replace(format('staging.%I', c.relname), 'rows_', 'plan_')
            from import_jobs j join pg_class c on c.relname = 'rows_' || replace(j.id::text, '-', '')
@@ -62,11 +68,13 @@ async fn staged(conn: &mut PgConnection, tenant: &Tenant, records: &[(EntityType
     for (rows, plan) in tables {
         for table in [rows, plan] {
             sqlx::query(&format!(
-                "delete from {table} s using unnest($1::smallint[], $2::text[]) r(entity, sourced_id)
-                  where s.entity = r.entity and s.sourced_id = r.sourced_id"
+                "delete from {table} s
+                  where s.owner = $3
+                     or (s.entity, s.sourced_id) in (select * from unnest($1::smallint[], $2::text[]))"
             ))
             .bind(&kinds)
             .bind(&ids)
+            .bind(person)
             .execute(&mut *conn)
             .await?;
         }

@@ -11,7 +11,6 @@ use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
-use tlog_tiles::tlog::Hash;
 
 use super::access;
 use super::error::HubError;
@@ -19,10 +18,11 @@ use super::extract::{Auditor, HubQuery};
 use super::imports::number;
 use super::plans::known;
 use super::{Hub, POSITION};
+use crate::audit::AuditError;
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::nightly::Check;
+use crate::audit::proof::texts;
 use crate::audit::subject::{SubjectError, archive};
-use crate::audit::{AuditError, base64};
 use crate::notice::data::milliseconds;
 
 /// Checkpoints in an answer.
@@ -108,10 +108,6 @@ pub struct ConsistencyProof {
 #[schemars(deny_unknown_fields)]
 pub struct CheckList {
     checks: Vec<Check>,
-}
-
-fn texts(hashes: &[Hash]) -> Vec<String> {
-    hashes.iter().map(|hash| base64::encode(&hash.0)).collect()
 }
 
 /// `GET /audit/checkpoint`: the latest, as it is signed.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -16,6 +17,7 @@ use super::error::HubError;
 use super::extract::{Eraser, HubPath, HubQuery};
 use super::imports::number;
 use super::plans::known;
+use super::webhooks::body;
 use crate::auth::Client;
 use crate::csv::import::Asker;
 use crate::erasure::acknowledged::Acknowledgement;
@@ -119,9 +121,9 @@ fn asker(client: &Client) -> Asker {
 async fn erase(
     Eraser(client): Eraser,
     State(hub): State<Hub>,
-    body: axum::body::Bytes,
+    bytes: Bytes,
 ) -> Result<(StatusCode, Json<Erasure>), HubError> {
-    let wanted: ErasureRequest = read(&body)?;
+    let wanted: ErasureRequest = body(&bytes)?;
     hub.access.settled().await; // what it is to clear must be there
     let done = hub.erasures.erase(&client.tenant, &wanted.sourced_id, &wanted.request, &asker(&client)).await?;
     clean(&hub, &client);
@@ -196,12 +198,8 @@ async fn due(
 }
 
 /// `POST /erasures/due`: erases those who are due, some at a time.
-async fn erase_due(
-    Eraser(client): Eraser,
-    State(hub): State<Hub>,
-    body: axum::body::Bytes,
-) -> Result<Json<DueDone>, HubError> {
-    let rule: DueRequest = read(&body)?;
+async fn erase_due(Eraser(client): Eraser, State(hub): State<Hub>, bytes: Bytes) -> Result<Json<DueDone>, HubError> {
+    let rule: DueRequest = body(&bytes)?;
     let people = hub.erasures.due(&client.tenant, left_before(rule.years)?, "", AT_ONCE + 1).await?;
     let more = people.len() as i64 > AT_ONCE;
     let mut erasures = Vec::new();
@@ -219,9 +217,9 @@ async fn erase_due(
 async fn hold(
     Eraser(client): Eraser,
     State(hub): State<Hub>,
-    body: axum::body::Bytes,
+    bytes: Bytes,
 ) -> Result<(StatusCode, Json<LegalHold>), HubError> {
-    let wanted: HoldRequest = read(&body)?;
+    let wanted: HoldRequest = body(&bytes)?;
     let placed = hub.erasures.hold(&client.tenant, &wanted.sourced_id, &wanted.reason, &asker(&client)).await?;
     Ok((StatusCode::CREATED, Json(placed)))
 }
@@ -250,11 +248,6 @@ async fn release(
 ) -> Result<Json<LegalHold>, HubError> {
     let released = hub.erasures.release(&client.tenant, id, &asker(&client)).await?;
     Ok(Json(released.ok_or_else(|| HubError::not_found("legal hold"))?))
-}
-
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HubError> {
-    serde_json::from_slice(body)
-        .map_err(|error| HubError::bad_request(format!("The body is not as described: {error}.")))
 }
 
 impl From<EraseError> for HubError {
